@@ -1,0 +1,2 @@
+//! Encoders.
+pub mod out;

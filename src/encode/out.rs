@@ -1,0 +1,117 @@
+//! The buffer that encoders append to: bytes already zeroed, written by index, so that appending is a bounds check and a copy.
+//!
+//! Its size is bounded: between two elements an encoder calls [`Out::checkpoint`], and once more than a budget has
+//! gathered the buffer is handed to its [`Drain`], which waits for its turn in the output and writes it.
+
+use crate::error::Result;
+
+/// Bytes after which a checkpoint hands the buffer on.
+pub const BUDGET: usize = 2 << 20;
+
+/// Where a buffer that is over its budget goes.
+pub trait Drain {
+    /// Takes the bytes, in order after all that came before.
+    fn drain(&mut self, bytes: &[u8]) -> Result<()>;
+}
+
+/// Bytes on their way out.
+#[derive(Debug, Default)]
+pub struct Out {
+    buffer: Vec<u8>,
+    len: usize,
+    drained: u64,
+}
+
+impl Out {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What has been appended since the last drain.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+
+    /// Bytes appended since the last drain.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has been appended since the last drain.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets what was appended after `len` (a length this buffer had).
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Empties the buffer and keeps its space, unless a rare large value blew it up.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        if self.buffer.len() > 2 * BUDGET {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// Makes room for `n` more bytes and gives it, whatever it holds; [`Out::advance`] says how much of it was filled.
+    #[inline(always)]
+    pub fn room(&mut self, n: usize) -> &mut [u8] {
+        if self.buffer.len() - self.len < n {
+            self.grow(n);
+        }
+        &mut self.buffer[self.len..]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, n: usize) {
+        let want = (self.len + n).max(self.buffer.len() * 2).max(64 << 10);
+        self.buffer.resize(want, 0);
+    }
+
+    /// Counts the first `n` bytes of the room as appended.
+    #[inline(always)]
+    pub fn advance(&mut self, n: usize) {
+        self.len = (self.len + n).min(self.buffer.len());
+    }
+
+    /// Appends bytes.
+    #[inline]
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends a literal.
+    #[inline(always)]
+    pub fn lit<const N: usize>(&mut self, bytes: &[u8; N]) {
+        if let Some(to) = self.room(N).first_chunk_mut::<N>() {
+            *to = *bytes;
+        }
+        self.len += N;
+    }
+
+    /// Appends one byte.
+    #[inline(always)]
+    pub fn byte(&mut self, b: u8) {
+        self.lit(&[b]);
+    }
+
+    /// Appends an unsigned integer in decimal.
+    #[inline]
+    pub fn u64(&mut self, n: u64) {
+        self.raw(itoa::Buffer::new().format(n).as_bytes());
+    }
+
+    /// Appends a signed integer in decimal.
+    #[inline]
+    pub fn i64(&mut self, n: i64) {
+        self.raw(itoa::Buffer::new().format(n).as_bytes());
+    }
+}

@@ -1,0 +1,3 @@
+//! The shape of a line.
+pub mod escape;
+pub mod number;
