@@ -1,0 +1,3 @@
+//! Clusters: which slot a key belongs to.
+
+pub mod slot;
