@@ -58,19 +58,108 @@ pub fn decompress<'s>(
     let mut space = len.min(FIRST);
     let out = scratch.grow(space + SLOP);
     let (mut i, mut o) = (0, 0);
+    loop {
+        // An instruction writes up to 264 bytes: stop that much short of the space, unless the space is all there will be.
+        let stop = if space < len { space - LONGEST } else { len };
+        (i, o) = run(data, i, out, o, stop, len)?;
+        if i >= data.len() {
+            break;
+        }
+        space = len.min(space * 2);
+        out.resize((space + SLOP).max(out.len()), 0);
+    }
+    if o != len {
+        return Err(Broken {
+            at: data.len(),
+            what: "less output than the length says",
+        });
+    }
+    Ok(&out[..len])
+}
+
+/// The most bytes one instruction writes.
+const LONGEST: usize = 264;
+/// How far back a reference can reach.
+const HISTORY: usize = 8192;
+/// How much [`Pieces`] gives at a time, about.
+const PIECE: usize = 64 << 10;
+
+/// Strings up to this size are decompressed as a whole; larger ones in [`Pieces`].
+pub const WHOLE: usize = 4 << 20;
+
+/// Decompresses a string of any size in a buffer of fixed size, a piece after the other.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    data: &'a [u8],
+    i: usize,
+    /// Bytes still to come.
+    left: usize,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl<'a> Pieces<'a> {
+    /// Pieces of what `data` decompresses to, which must be `len` bytes.
+    pub fn new(data: &'a [u8], len: usize) -> Self {
+        Pieces {
+            data,
+            i: 0,
+            left: len,
+            buffer: vec![0; HISTORY + PIECE + LONGEST + SLOP],
+            filled: 0,
+        }
+    }
+
+    /// The next piece, `None` behind the last.
+    pub fn next_piece(&mut self) -> Result<Option<&[u8]>, Broken> {
+        if self.i >= self.data.len() {
+            return match self.left {
+                0 => Ok(None),
+                _ => Err(Broken {
+                    at: self.i,
+                    what: "less output than the length says",
+                }),
+            };
+        }
+        let keep = self.filled.min(HISTORY);
+        self.buffer.copy_within(self.filled - keep..self.filled, 0);
+        let limit = self.left.saturating_add(keep);
+        let (i, o) = run(
+            self.data,
+            self.i,
+            &mut self.buffer,
+            keep,
+            keep + PIECE,
+            limit,
+        )?;
+        (self.i, self.filled) = (i, o);
+        self.left -= o - keep;
+        Ok(Some(&self.buffer[keep..o]))
+    }
+}
+
+/// Executes instructions from byte `i` of `data` on, writing to `out` from `o` on, until the data ends or `stop` bytes are written.
+/// More than `limit` are an error. Gives the new `i` and `o`.
+#[inline]
+fn run(
+    data: &[u8],
+    mut i: usize,
+    out: &mut [u8],
+    mut o: usize,
+    stop: usize,
+    limit: usize,
+) -> Result<(usize, usize), Broken> {
     while let Some(&ctrl) = data.get(i) {
+        if o >= stop && o < limit {
+            break;
+        }
         let start = i;
         let broken = |what| Broken { at: start, what };
         let ctrl = usize::from(ctrl);
         i += 1;
-        // The longest instruction writes 264 bytes; make room for it before it is looked at.
-        if o + 264 > space && space < len {
-            space = len.min(space * 2);
-            out.resize((space + SLOP).max(out.len()), 0);
-        }
         if ctrl < 32 {
             let n = ctrl + 1;
-            if o + n > len {
+            if o + n > limit {
                 return Err(broken("more output than the length says"));
             }
             if let (Some(from), Some(to)) = (
@@ -104,25 +193,13 @@ pub fn decompress<'s>(
         if distance > o {
             return Err(broken("a reference before the start of the output"));
         }
-        if o + n > len {
+        if o + n > limit {
             return Err(broken("more output than the length says"));
         }
         copy_back(out, o, distance, n);
         o += n;
     }
-    if i > data.len() {
-        return Err(Broken {
-            at: data.len(),
-            what: "a literal run past the end of the data",
-        });
-    }
-    if o != len {
-        return Err(Broken {
-            at: data.len(),
-            what: "less output than the length says",
-        });
-    }
-    Ok(&out[..len])
+    Ok((i, o))
 }
 
 /// Copies `n` bytes within `out` to `o` from `distance` before it; the two may overlap.
@@ -188,6 +265,15 @@ mod tests {
             }
         }
         (out.len() == len).then_some(out)
+    }
+
+    fn in_pieces(data: &[u8], len: usize) -> Option<Vec<u8>> {
+        let mut pieces = Pieces::new(data, len);
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next_piece().ok()? {
+            all.extend_from_slice(piece);
+        }
+        Some(all)
     }
 
     #[test]

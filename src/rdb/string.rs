@@ -12,7 +12,7 @@
 
 use super::length::{self, Length};
 use super::lzf;
-use super::packed::{Blob, Origin};
+use super::packed::{Blob, Element, Origin};
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
 
@@ -178,6 +178,19 @@ impl<'a> RdbStr<'a> {
             Form::Lzf { data, len } => {
                 lzf::decompress(data, len, scratch).map_err(|e| e.into_error(self.offset))
             }
+        }
+    }
+
+    /// The string as an element: an integer stays one.
+    #[inline]
+    pub fn as_element<'s>(&self, scratch: &'s mut Scratch) -> Result<Element<'s>>
+    where
+        'a: 's,
+    {
+        match self.form {
+            Form::Raw(b) => Ok(Element::Bytes(b)),
+            Form::Int(n) => Ok(Element::Int(n.into())),
+            Form::Lzf { .. } => self.as_bytes(scratch).map(Element::Bytes),
         }
     }
 

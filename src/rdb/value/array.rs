@@ -148,11 +148,6 @@ fn element<'a>(c: &mut Cursor<'a>) -> Result<(u64, Value<'a>)> {
     Ok((index, value))
 }
 
-/// Passes over an element.
-pub fn skip_element(c: &mut Cursor<'_>) -> Result<()> {
-    element(c).map(drop)
-}
-
 impl<'a> Value<'a> {
     /// The bytes of the element: borrowed from the file when they stand there, otherwise made in `scratch` or `text`.
     pub fn as_bytes<'s>(

@@ -199,12 +199,6 @@ fn item<'a>(c: &mut Cursor<'a>) -> Result<Option<Item<'a>>> {
     }))
 }
 
-/// Passes over items and their EOF opcode.
-pub fn skip(c: &mut Cursor<'_>) -> Result<()> {
-    while item(c)?.is_some() {}
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +221,7 @@ mod tests {
             b"BEF"
         );
         items.end().unwrap();
-        skip(&mut c).unwrap();
+        crate::rdb::skip::module_items(&mut c).unwrap();
         assert!(c.is_empty() && items.cursor().is_empty());
     }
 

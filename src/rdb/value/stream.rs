@@ -429,7 +429,7 @@ pub struct Tail<'a> {
 }
 
 impl<'a> Tail<'a> {
-    /// Reads what follows the nodes of a stream of layout `version` (1 to 5; see [`version_of`]).
+    /// Reads what follows the nodes of a stream of layout `version` (1 to 5).
     pub fn read(c: &mut Cursor<'a>, version: u8) -> Result<Self> {
         let length = length::read(c, "the length of a stream")?;
         let last_id = StreamId::read(c, "the last id of a stream")?;
@@ -468,23 +468,6 @@ impl<'a> Tail<'a> {
     /// The consumer groups.
     pub fn groups(&self) -> Groups<'a> {
         self.groups.clone()
-    }
-}
-
-/// The layout version of a stream's type byte.
-///
-/// ```
-/// use rdbtool::rdb::value::stream::version_of;
-/// assert_eq!([15, 19, 21, 26, 27, 16].map(version_of), [Some(1), Some(2), Some(3), Some(4), Some(5), None]);
-/// ```
-pub fn version_of(type_byte: u8) -> Option<u8> {
-    match type_byte {
-        15 => Some(1),
-        19 => Some(2),
-        21 => Some(3),
-        26 => Some(4),
-        27 => Some(5),
-        _ => None,
     }
 }
 
