@@ -1,2 +1,57 @@
-//! Encoders.
+//! From an item to bytes. Pure: an encoder appends to a buffer and knows neither threads nor files.
+
+pub mod json;
 pub mod out;
+
+use crate::error::Result;
+use crate::rdb::entry::Entry;
+use crate::rdb::scan::Item;
+use crate::rdb::template::Templates;
+use out::Out;
+
+/// Part of a value larger than a batch: some of its units, in order.
+#[derive(Clone, Copy)]
+pub struct Part<'p> {
+    /// Key and attributes; the body is empty.
+    pub entry: Entry<'p>,
+    /// The units of this part.
+    pub units: &'p [u8],
+    /// Where they lie in the file.
+    pub offset: u64,
+    /// What field expiries of type 24 count from.
+    pub min_expiry: i64,
+    /// What follows the nodes of a stream, and where.
+    pub tail: Option<(&'p [u8], u64)>,
+    /// Whether the value begins with this part.
+    pub first: bool,
+    /// Where the value ends in the file, if it ends with this part.
+    pub last: Option<u64>,
+    /// Elements of the parts before this one. Asking waits until they have all been written.
+    pub elements_before: &'p dyn Fn() -> u64,
+}
+
+impl std::fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part")
+            .field("entry", &self.entry)
+            .field("units", &self.units.len())
+            .field("first", &self.first)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is made of items. Each worker has one of its own.
+///
+/// An encoder may assume that items come in the order of the file within a batch, that entries have passed the filter, and
+/// that what it appends is written in that order; not that it sees all of a file.
+pub trait Encode: Send {
+    /// Something that is not a key.
+    fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()>;
+
+    /// A key and its value. On an error what has been appended is taken back, unless it was more than the buffer holds.
+    fn entry(&mut self, entry: &Entry<'_>, templates: &Templates, out: &mut Out<'_>) -> Result<()>;
+
+    /// Part of a key and its value; adds the elements in it to `elements`.
+    fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()>;
+}

@@ -9,23 +9,93 @@ use crate::error::Result;
 pub const BUDGET: usize = 2 << 20;
 
 /// Where a buffer that is over its budget goes.
-pub trait Drain {
+pub trait Drain: Sync {
     /// Takes the bytes, in order after all that came before.
-    fn drain(&mut self, bytes: &[u8]) -> Result<()>;
+    fn drain(&self, bytes: &[u8]) -> Result<()>;
+}
+
+/// Where bytes go when an encoder is only asked whether a value is sound.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Drain for Nowhere {
+    fn drain(&self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Bytes on their way out.
-#[derive(Debug, Default)]
-pub struct Out {
+#[derive(Default)]
+pub struct Out<'d> {
     buffer: Vec<u8>,
     len: usize,
     drained: u64,
+    drain: Option<&'d dyn Drain>,
 }
 
-impl Out {
-    /// An empty buffer.
+impl std::fmt::Debug for Out<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Out")
+            .field("len", &self.len)
+            .field("drained", &self.drained)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'d> Out<'d> {
+    /// An empty buffer that grows without bound.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty buffer that takes over the space of `spare` and goes to `drain` when it is over its budget.
+    pub fn draining(spare: Vec<u8>, drain: &'d dyn Drain) -> Self {
+        Out {
+            buffer: spare,
+            drain: Some(drain),
+            ..Self::default()
+        }
+    }
+
+    /// The buffer and how many bytes of it are to be written.
+    pub fn into_parts(self) -> (Vec<u8>, usize) {
+        (self.buffer, self.len)
+    }
+
+    /// Between two elements: hands the buffer on if it is over its budget.
+    #[inline]
+    pub fn checkpoint(&mut self) -> Result<()> {
+        if self.len >= BUDGET {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn flush(&mut self) -> Result<()> {
+        if let Some(drain) = self.drain {
+            drain.drain(&self.buffer[..self.len])?;
+            self.drained += self.len as u64;
+            self.len = 0;
+        }
+        Ok(())
+    }
+
+    /// A place to come back to with [`Out::rewind`].
+    #[inline]
+    pub fn mark(&self) -> u64 {
+        self.drained + self.len as u64
+    }
+
+    /// Forgets what was appended since the mark; false if part of it has been handed on already.
+    pub fn rewind(&mut self, mark: u64) -> bool {
+        match mark.checked_sub(self.drained) {
+            Some(len) => {
+                self.truncate(len as usize);
+                true
+            }
+            None => false,
+        }
     }
 
     /// What has been appended since the last drain.
@@ -49,14 +119,6 @@ impl Out {
     #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
-    }
-
-    /// Empties the buffer and keeps its space, unless a rare large value blew it up.
-    pub fn clear(&mut self) {
-        self.len = 0;
-        if self.buffer.len() > 2 * BUDGET {
-            self.buffer = Vec::new();
-        }
     }
 
     /// Makes room for `n` more bytes and gives it, whatever it holds; [`Out::advance`] says how much of it was filled.

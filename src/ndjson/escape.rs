@@ -1,45 +1,277 @@
-//! Byte strings in JSON, without loss.
+//! Byte strings in JSON, without loss: a JSON string when the bytes are UTF-8, base64 when they are not.
+//!
+//! ```text
+//!   caf\xc3\xa9 "x"\n    ->  "caf\u00e9 \"x\"\n"  (the two bytes of the e as they are)
+//!   \xff\x00             ->  {"base64":"/wA="}
+//! ```
+//!
+//! One pass: sixteen bytes are copied, and looked at for what must be escaped and for what is not ASCII. Only at the first byte
+//! that is not ASCII is the rest checked for UTF-8, and if it fails what was written is taken back.
 
+use super::block::Block;
 use crate::encode::out::Out;
+use crate::error::Result;
 use crate::rdb::packed::Element;
 
+/// Strings longer than this are written in pieces, so that the output buffer stays small. A multiple of three, for base64.
+const PIECE: usize = 48 << 10;
+
 /// Appends a byte string S: a JSON string when it is valid UTF-8, `{"base64":"..."}` when it is not.
-pub fn string(bytes: &[u8], out: &mut Out) {
-    match std::str::from_utf8(bytes) {
-        Ok(s) => out.raw(serde_json::Value::from(s).to_string().as_bytes()),
-        Err(_) => {
-            out.lit(b"{\"base64\":\"");
-            base64(bytes, out);
-            out.lit(b"\"}");
-        }
+///
+/// ```
+/// use rdbtool::{encode::out::Out, ndjson::escape};
+/// let mut out = Out::new();
+/// escape::string(b"say \"hi\"\n", &mut out)?;
+/// escape::string(b"\xff\x00", &mut out)?;
+/// assert_eq!(out.as_bytes(), br#""say \"hi\"\n"{"base64":"/wA="}"#);
+/// # Ok::<(), rdbtool::RdbError>(())
+/// ```
+#[inline]
+pub fn string(bytes: &[u8], out: &mut Out<'_>) -> Result<()> {
+    if bytes.len() > PIECE {
+        return large(bytes, out);
     }
+    if !quoted(bytes, false, out) {
+        out.lit(b"{\"base64\":\"");
+        base64(bytes, out);
+        out.lit(b"\"}");
+    }
+    Ok(())
 }
 
 /// Appends a packed element as S; an integer as the string of its digits.
-pub fn element(e: Element<'_>, out: &mut Out) {
+#[inline]
+pub fn element(e: Element<'_>, out: &mut Out<'_>) -> Result<()> {
     match e {
-        Element::Int(n) => {
-            out.byte(b'"');
-            out.i64(n);
-            out.byte(b'"');
-        }
         Element::Bytes(b) => string(b, out),
+        Element::Int(n) => {
+            integer(n, out);
+            Ok(())
+        }
     }
 }
 
 /// Appends a byte string where JSON wants a name: one that is not UTF-8, or that itself begins with `base64:`, is
 /// written as `base64:` and its base64.
-pub fn name(bytes: &[u8], out: &mut Out) {
-    if bytes.starts_with(b"base64:") || std::str::from_utf8(bytes).is_err() {
-        out.lit(b"\"base64:");
-        base64(bytes, out);
-        out.byte(b'"');
-    } else {
-        string(bytes, out);
+#[inline]
+pub fn name(e: Element<'_>, out: &mut Out<'_>) {
+    match e {
+        Element::Bytes(b) => {
+            if b.starts_with(NAME) || !quoted(b, false, out) {
+                out.byte(b'"');
+                out.raw(NAME);
+                base64(b, out);
+                out.byte(b'"');
+            }
+        }
+        Element::Int(n) => integer(n, out),
     }
 }
 
+/// What a name that could not be written as it is begins with.
+const NAME: &[u8] = b"base64:";
+
+#[inline]
+fn integer(n: i64, out: &mut Out<'_>) {
+    out.byte(b'"');
+    out.i64(n);
+    out.byte(b'"');
+}
+
+/// A string too long to be written in one go.
+#[cold]
+fn large(bytes: &[u8], out: &mut Out<'_>) -> Result<()> {
+    if simdutf8::basic::from_utf8(bytes).is_ok() {
+        out.byte(b'"');
+        for piece in bytes.chunks(PIECE) {
+            escaped(piece, out);
+            out.checkpoint()?;
+        }
+        out.byte(b'"');
+    } else {
+        out.lit(b"{\"base64\":\"");
+        base64_pieces(bytes, out)?;
+        out.lit(b"\"}");
+    }
+    Ok(())
+}
+
+/// Appends bytes that are known to be part of valid UTF-8, escaped, without quotes.
+pub fn escaped(bytes: &[u8], out: &mut Out<'_>) {
+    escape(bytes, true, false, out);
+}
+
+/// Appends a JSON string, or nothing and gives false if the bytes are not UTF-8.
+#[inline]
+pub fn quoted(bytes: &[u8], valid: bool, out: &mut Out<'_>) -> bool {
+    escape(bytes, valid, true, out)
+}
+
 /// Appends the base64 of `bytes` (standard alphabet, padded).
-pub fn base64(bytes: &[u8], out: &mut Out) {
-    out.raw(base64_simd::STANDARD.encode_to_string(bytes).as_bytes());
+pub fn base64(bytes: &[u8], out: &mut Out<'_>) {
+    use base64_simd::AsOut;
+    let n = base64_simd::STANDARD.encoded_length(bytes.len());
+    let room = &mut out.room(n)[..n];
+    let _ = base64_simd::STANDARD.encode(bytes, room.as_out());
+    out.advance(n);
+}
+
+/// Appends the base64 of any number of bytes, a piece at a time.
+pub fn base64_pieces(bytes: &[u8], out: &mut Out<'_>) -> Result<()> {
+    for piece in bytes.chunks(PIECE) {
+        base64(piece, out);
+        out.checkpoint()?;
+    }
+    Ok(())
+}
+
+/// How each byte that must be escaped is written, and how long that is.
+static ESCAPES: [([u8; 8], u8); 256] = {
+    let mut table = [([0; 8], 0); 256];
+    let hex = b"0123456789abcdef";
+    let mut b = 0;
+    while b < 0x20 {
+        table[b] = ([b'\\', b'u', b'0', b'0', hex[b >> 4], hex[b & 15], 0, 0], 6);
+        b += 1;
+    }
+    let short = b"\"\"\\\\\x08b\x0cf\nn\rr\tt";
+    let mut i = 0;
+    while i < short.len() {
+        table[short[i] as usize] = ([b'\\', short[i + 1], 0, 0, 0, 0, 0, 0], 2);
+        i += 2;
+    }
+    table
+};
+
+/// Appends `bytes` escaped, in quotes if so wanted; if they are not `valid` already and turn out not to be UTF-8, appends
+/// nothing and gives false.
+#[inline]
+fn escape(bytes: &[u8], mut valid: bool, quotes: bool, out: &mut Out<'_>) -> bool {
+    // Every byte may take six, and a block is written whole.
+    let room = out.room(bytes.len() * 6 + 32);
+    let (mut i, mut o) = (0, 0);
+    if quotes {
+        room[0] = b'"';
+        o = 1;
+    }
+    while i < bytes.len() {
+        let rest = &bytes[i..];
+        let (block, n) = match rest.first_chunk::<16>() {
+            Some(b) => (Block::whole(*b), 16),
+            None => (Block::partial(rest), rest.len()),
+        };
+        let (escape, high) = block.classify();
+        if !valid && high != 0 {
+            if simdutf8::basic::from_utf8(rest).is_err() {
+                return false;
+            }
+            valid = true;
+        }
+        let Some(to) = room.get_mut(o..).and_then(|r| r.first_chunk_mut::<16>()) else {
+            return false; // Not reached: there is room for six times the bytes and a block.
+        };
+        *to = block.bytes();
+        let plain = (escape | 1 << n).trailing_zeros() as usize;
+        i += plain;
+        o += plain;
+        if plain < n {
+            let (text, len) = &ESCAPES[usize::from(block.byte(plain))];
+            if let Some(to) = room.get_mut(o..).and_then(|r| r.first_chunk_mut::<8>()) {
+                *to = *text;
+            }
+            i += 1;
+            o += usize::from(*len);
+        }
+    }
+    if quotes {
+        room[o] = b'"';
+        o += 1;
+    }
+    out.advance(o);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(bytes: &[u8]) -> String {
+        let mut out = Out::new();
+        string(bytes, &mut out).unwrap();
+        String::from_utf8(out.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_byte_at_every_place_reads_back() {
+        for len in 0..40 {
+            for at in 0..len {
+                for b in 0..=255u8 {
+                    let mut bytes = vec![b'a'; len];
+                    bytes[at] = b;
+                    let text = json(&bytes);
+                    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    match std::str::from_utf8(&bytes) {
+                        Ok(s) => assert_eq!(value.as_str(), Some(s), "{text}"),
+                        Err(_) => {
+                            let b64 = value["base64"].as_str().unwrap();
+                            let back = base64_simd::STANDARD.decode_to_vec(b64).unwrap();
+                            assert_eq!(back, bytes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows() {
+        let rows: [(&[u8], &str); 9] = [
+            (b"", r#""""#),
+            (b"\x00\x1f\x7f", "\"\\u0000\\u001f\x7f\""),
+            (b"\x08\x0c\n\r\t", r#""\b\f\n\r\t""#),
+            (
+                "caf\u{e9}, \u{1f600}".as_bytes(),
+                "\"caf\u{e9}, \u{1f600}\"",
+            ),
+            (b"overlong \xc0\x80", r#"{"base64":"b3ZlcmxvbmcgwIA="}"#),
+            (b"\xed\xa0\x80", r#"{"base64":"7aCA"}"#), // a surrogate
+            (b"\xf4\x90\x80\x80", r#"{"base64":"9JCAgA=="}"#), // past the last code point
+            (b"cut \xe2\x82", r#"{"base64":"Y3V0IOKC"}"#),
+            (
+                b"a quote in the second block \"",
+                r#""a quote in the second block \"""#,
+            ),
+        ];
+        for (bytes, want) in rows {
+            assert_eq!(json(bytes), want);
+        }
+    }
+
+    #[test]
+    fn long_strings_in_pieces() {
+        for n in [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5] {
+            let text: String = (0..n).map(|i| ['a', '"', '\u{e9}', '\n'][i % 4]).collect();
+            assert_eq!(
+                serde_json::from_str::<String>(&json(text.as_bytes())).unwrap(),
+                text
+            );
+            let mut bytes = text.into_bytes();
+            bytes.push(0xff);
+            let value: serde_json::Value = serde_json::from_str(&json(&bytes)).unwrap();
+            let b64 = value["base64"].as_str().unwrap();
+            assert!(base64_simd::STANDARD.decode_to_vec(b64).unwrap() == bytes);
+        }
+    }
+
+    #[test]
+    fn names() {
+        let name = |bytes: &[u8]| {
+            let mut out = Out::new();
+            super::name(Element::Bytes(bytes), &mut out);
+            String::from_utf8(out.as_bytes().to_vec()).unwrap()
+        };
+        assert_eq!(name(b"f"), r#""f""#);
+        assert_eq!(name(b"\xff"), r#""base64:/w==""#);
+        assert_eq!(name(b"base64:x"), r#""base64:YmFzZTY0Ong=""#);
+    }
 }

@@ -1,3 +1,4 @@
 //! The shape of a line.
+mod block;
 pub mod escape;
 pub mod number;

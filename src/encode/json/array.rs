@@ -9,7 +9,7 @@ use crate::rdb::string::Scratch;
 use crate::rdb::value::array::{DoubleText, Elements, Head, Value};
 
 /// Appends what stands before the elements.
-pub fn head(head: &Head, out: &mut Out) {
+fn head(head: &Head, out: &mut Out) {
     out.byte(b'{');
     if let Some(cursor) = head.cursor {
         out.lit(b"\"cursor\":");
@@ -20,13 +20,13 @@ pub fn head(head: &Head, out: &mut Out) {
 }
 
 /// Appends what stands after the elements.
-pub fn tail(out: &mut Out) {
+fn tail(out: &mut Out) {
     out.lit(b"]}");
 }
 
 /// Appends the elements in `bytes` (whole ones, at `offset` in the file), a comma before each but the very first of
 /// the array; gives the number of them.
-pub fn elements(
+fn elements(
     bytes: &[u8],
     offset: u64,
     first: &mut bool,
@@ -45,17 +45,18 @@ pub fn elements(
         out.lit(b",\"value\":");
         match value {
             Value::Str(s) => super::stream::string(s, scratch, out)?,
-            Value::Int(i) => escape::element(Element::Int(i), out),
-            Value::Double(x) => escape::string(text.format(x), out),
+            Value::Int(i) => escape::element(Element::Int(i), out)?,
+            Value::Double(x) => escape::string(text.format(x), out)?,
         }
         out.byte(b'}');
         n += 1;
+        out.checkpoint()?;
     }
     Ok(n)
 }
 
-/// Appends a whole array: `body` is the value as serialized, at `offset` in the file.
-pub fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
+/// Appends a whole array: `body` is the value as serialized, at `offset` in the file. Gives the number of elements.
+pub(super) fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut Out) -> Result<u64> {
     let mut c = Cursor::new(body, offset);
     let h = Head::read(&mut c)?;
     head(&h, out);
@@ -67,7 +68,7 @@ pub fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut Out) -> 
         ));
     }
     tail(out);
-    Ok(())
+    Ok(n)
 }
 
 #[cfg(test)]

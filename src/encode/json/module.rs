@@ -12,17 +12,21 @@
 //! vectors are the reduced ones.
 
 use crate::cursor::Cursor;
-use crate::encode::out::Out;
+use crate::encode::out::{Nowhere, Out};
 use crate::error::{RdbError, Result};
 use crate::ndjson::{escape, number};
+use crate::rdb::skip::module_items;
 use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::value::module::cbor::Cbor;
 use crate::rdb::value::module::document::{Document, Event, MAX_DEPTH};
 use crate::rdb::value::module::tree::Tree;
 use crate::rdb::value::module::vectorset::VectorSet;
-use crate::rdb::value::module::{Items, ModuleId, skip};
+use crate::rdb::value::module::{Items, ModuleId};
 
 mod text;
+
+/// A value of more bytes may be written in several goes.
+const LARGE: usize = 64 << 10;
 
 /// Whether a readable form says everything, or the serialization must stand beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +36,7 @@ enum Says {
 }
 
 /// Appends `{"module":...,"version":...,"value":`.
-pub fn head(id: ModuleId, out: &mut Out) {
+fn head(id: ModuleId, out: &mut Out) {
     out.lit(b"{\"module\":\"");
     out.raw(&id.name());
     out.lit(b"\",\"version\":");
@@ -41,34 +45,27 @@ pub fn head(id: ModuleId, out: &mut Out) {
 }
 
 /// Appends a serialization as an object of base64.
-pub fn base64(bytes: &[u8], out: &mut Out) {
+fn base64(bytes: &[u8], out: &mut Out) -> Result<()> {
     out.lit(b"{\"base64\":\"");
-    escape::base64(bytes, out);
+    escape::base64_pieces(bytes, out)?;
     out.lit(b"\"}");
+    Ok(())
 }
 
 /// Appends what stands after the value.
-pub fn tail(out: &mut Out) {
+fn tail(out: &mut Out) {
     out.byte(b'}');
-}
-
-/// Whether something better than base64 may come out for values of this module.
-pub fn is_known(id: ModuleId) -> bool {
-    matches!(
-        (&id.name(), id.version()),
-        (b"ReJSON-RL", 0 | 2 | 3 | 4) | (b"vectorset", 0)
-    )
 }
 
 /// Appends a whole module value: `body` is the value as serialized, module id first, at `offset` in the file.
 ///
-/// It is held in memory; a huge one is better written as [`head`], base64 in pieces, [`tail`].
-pub fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
+/// The readable form of a large one is tried out first, since it cannot be taken back once part of it is written.
+pub(super) fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
     let mut c = Cursor::new(body, offset);
     let id = ModuleId::read(&mut c)?;
     let items = Items::new(c);
     let serialized = c.rest();
-    skip(&mut c)?;
+    module_items(&mut c)?;
     if !c.is_empty() {
         return Err(RdbError::corrupt(
             c.offset(),
@@ -76,19 +73,42 @@ pub fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut Out) -> 
         ));
     }
     head(id, out);
-    let start = out.len();
+    let start = out.mark();
+    if body.len() > LARGE {
+        let mut nowhere = Out::draining(Vec::new(), &Nowhere);
+        if readable(id, items.clone(), scratch, &mut nowhere).is_none() {
+            base64(serialized, out)?;
+            tail(out);
+            return Ok(());
+        }
+    }
     match readable(id, items, scratch, out) {
         Some(Says::All) => {}
         Some(Says::Less) => {
             out.lit(b",\"raw\":");
-            base64(serialized, out);
+            base64(serialized, out)?;
         }
         None => {
-            out.truncate(start);
-            base64(serialized, out);
+            out.rewind(start);
+            base64(serialized, out)?;
         }
     }
     tail(out);
+    Ok(())
+}
+
+/// Appends what a module keeps beside the keys.
+pub(super) fn aux(id: u64, when: u64, items: &[u8], out: &mut Out) -> Result<()> {
+    let id = ModuleId(id);
+    out.lit(b"{\"module\":\"");
+    out.raw(&id.name());
+    out.lit(b"\",\"version\":");
+    out.u64(id.version().into());
+    out.lit(b",\"when\":");
+    out.u64(when);
+    out.lit(b",\"value\":");
+    base64(items, out)?;
+    out.byte(b'}');
     Ok(())
 }
 
@@ -201,6 +221,7 @@ fn document<'a>(
             if !std::mem::take(&mut top.first) {
                 out.byte(b',');
             }
+            out.checkpoint()?;
             if top.map {
                 utf8(source.key()?, scratch, out)?;
                 out.byte(b':');
@@ -236,8 +257,7 @@ fn utf8(s: RdbStr<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
     if std::str::from_utf8(bytes).is_err() {
         return Err(misfit("a text that is not UTF-8"));
     }
-    escape::string(bytes, out);
-    Ok(())
+    escape::string(bytes, out)
 }
 
 #[cold]
@@ -279,6 +299,7 @@ fn vectorset(items: Items<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<S
             super::stream::string(attributes, scratch, out)?;
         }
         out.byte(b'}');
+        out.checkpoint()?;
     }
     out.lit(b"]}");
     Ok(Says::Less)

@@ -19,12 +19,13 @@
 //! for any run of them; and [`TailWriter`], piece by piece.
 
 use crate::cursor::Cursor;
+use crate::encode::Part;
 use crate::encode::out::Out;
 use crate::error::{RdbError, Result};
 use crate::ndjson::escape;
-use crate::rdb::length;
-use crate::rdb::packed::{Blob, Element};
-use crate::rdb::string::{self, Form, RdbStr, Scratch};
+use crate::rdb::packed::Blob;
+use crate::rdb::skip::{Unit, Units};
+use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::value::stream::{
     Consumers, Group, Groups, Idmp, Ids, Iids, Nodes, Pending, Producers, Records, StreamId, Tail,
 };
@@ -34,13 +35,8 @@ const PIECE: usize = 64 << 10;
 
 /// Appends a string as S.
 #[inline]
-pub fn string(s: RdbStr<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
-    match s.form() {
-        Form::Raw(b) => escape::string(b, out),
-        Form::Int(n) => escape::element(Element::Int(n.into()), out),
-        Form::Lzf { .. } => escape::string(s.as_bytes(scratch)?, out),
-    }
-    Ok(())
+pub(super) fn string(s: RdbStr<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
+    escape::element(s.as_element(scratch)?, out)
 }
 
 /// Appends an id: `"1-1"`.
@@ -62,7 +58,7 @@ fn comma(first: &mut bool, out: &mut Out) {
 }
 
 /// Appends what stands before the entries.
-pub fn head(tail: &Tail<'_>, out: &mut Out) {
+pub(super) fn head(tail: &Tail<'_>, out: &mut Out) {
     out.lit(b"{\"length\":");
     out.u64(tail.length);
     out.lit(b",\"last_id\":");
@@ -84,7 +80,7 @@ pub fn head(tail: &Tail<'_>, out: &mut Out) {
 
 /// Appends the entries of the nodes in `bytes` (whole ones, at `offset` in the file), a comma before each but the very
 /// first of the stream; gives the number of them.
-pub fn nodes(
+pub(super) fn nodes(
     bytes: &[u8],
     offset: u64,
     first: &mut bool,
@@ -95,12 +91,13 @@ pub fn nodes(
     let mut n = 0;
     while let Some((key, blob)) = all.next_node(scratch)? {
         n += node(key, blob, first, out)?;
+        out.checkpoint()?;
     }
     Ok(n)
 }
 
 /// Appends the entries of one node, as [`nodes`] does.
-pub fn node(key: StreamId, blob: Blob<'_>, first: &mut bool, out: &mut Out) -> Result<u64> {
+fn node(key: StreamId, blob: Blob<'_>, first: &mut bool, out: &mut Out) -> Result<u64> {
     let mut records = Records::new(key, blob)?;
     let mut n = 0;
     while let Some(mut record) = records.next_record()? {
@@ -112,9 +109,9 @@ pub fn node(key: StreamId, blob: Blob<'_>, first: &mut bool, out: &mut Out) -> R
         while let Some((field, value)) = record.next_pair()? {
             comma(&mut first, out);
             out.byte(b'[');
-            escape::element(field, out);
+            escape::element(field, out)?;
             out.byte(b',');
-            escape::element(value, out);
+            escape::element(value, out)?;
             out.byte(b']');
         }
         out.lit(b"]}");
@@ -125,7 +122,7 @@ pub fn node(key: StreamId, blob: Blob<'_>, first: &mut bool, out: &mut Out) -> R
 
 /// Appends what stands after the entries, in pieces of bounded size however many entries are pending.
 #[derive(Debug)]
-pub struct TailWriter<'a> {
+struct TailWriter<'a> {
     groups: Groups<'a>,
     version: u8,
     idmp: Option<Idmp<'a>>,
@@ -150,7 +147,7 @@ enum At<'a> {
 
 impl<'a> TailWriter<'a> {
     /// A writer of this tail.
-    pub fn new(tail: &Tail<'a>) -> Self {
+    fn new(tail: &Tail<'a>) -> Self {
         TailWriter {
             groups: tail.groups(),
             version: tail.version,
@@ -161,7 +158,7 @@ impl<'a> TailWriter<'a> {
     }
 
     /// Appends the next piece; gives whether there are more.
-    pub fn step(&mut self, scratch: &mut Scratch, out: &mut Out) -> Result<bool> {
+    fn step(&mut self, scratch: &mut Scratch, out: &mut Out) -> Result<bool> {
         let from = out.len();
         while !matches!(self.at, At::Done) {
             if out.len() - from >= PIECE {
@@ -344,27 +341,27 @@ fn group_head(group: &Group<'_>, version: u8, scratch: &mut Scratch, out: &mut O
 }
 
 /// Appends what stands after the entries, all of it.
-pub fn tail(tail: &Tail<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
+pub(super) fn tail(tail: &Tail<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<()> {
     let mut writer = TailWriter::new(tail);
-    while writer.step(scratch, out)? {}
+    while writer.step(scratch, out)? {
+        out.checkpoint()?;
+    }
     Ok(())
 }
 
-/// Appends a whole stream of layout `version`: `body` is the value as serialized, at `offset` in the file.
-pub fn value(
+/// Appends a whole stream of layout `version`: `body` is the value as serialized, at `offset` in the file. Gives the number
+/// of entries.
+pub(super) fn value(
     body: &[u8],
     offset: u64,
     version: u8,
     scratch: &mut Scratch,
     out: &mut Out,
-) -> Result<()> {
+) -> Result<u64> {
     let mut c = Cursor::new(body, offset);
-    let count = length::read(&mut c, "the number of stream nodes")?;
+    let mut units = Units::read(&mut c, Unit::Pair, 0, true)?;
     let (from, at) = (c.position(), c.offset());
-    for _ in 0..count {
-        string::skip(&mut c)?;
-        string::skip(&mut c)?;
-    }
+    units.skip(&mut c, usize::MAX)?;
     let packed = c.since(from);
     let end = Tail::read(&mut c, version)?;
     if !c.is_empty() {
@@ -374,8 +371,30 @@ pub fn value(
         ));
     }
     head(&end, out);
-    nodes(packed, at, &mut true, scratch, out)?;
-    tail(&end, scratch, out)
+    let n = nodes(packed, at, &mut true, scratch, out)?;
+    tail(&end, scratch, out)?;
+    Ok(n)
+}
+
+/// Appends part of a stream: some of its nodes, and what stands before or after them.
+pub(super) fn part(
+    part: &Part<'_>,
+    version: u8,
+    elements: &mut u64,
+    scratch: &mut Scratch,
+    out: &mut Out,
+) -> Result<()> {
+    let (bytes, at) = part.tail.unwrap_or_default();
+    let end = Tail::read(&mut Cursor::new(bytes, at), version)?;
+    let mut first = part.first;
+    if first {
+        head(&end, out);
+    }
+    *elements += nodes(part.units, part.offset, &mut first, scratch, out)?;
+    if part.last.is_some() {
+        tail(&end, scratch, out)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

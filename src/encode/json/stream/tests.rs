@@ -1,5 +1,12 @@
 use super::*;
-use crate::rdb::value::stream::version_of;
+use crate::rdb::header::Dialect;
+use crate::rdb::length;
+use crate::rdb::packed::Element;
+use crate::rdb::value_type::ValueType;
+
+fn version_of(type_byte: u8) -> Option<u8> {
+    ValueType::from_byte(type_byte, Dialect::Redis)?.stream_version()
+}
 
 /// Values as servers dumped them, with the type byte: who wrote it, the bytes, the JSON.
 const VECTORS: [(&str, &str, &str); 6] = [
@@ -108,7 +115,7 @@ fn parts_make_the_whole() {
     let entries = want.split_once("\"entries\":[").unwrap().1;
     let entries = entries.split_once("],\"groups\"").unwrap().0;
     assert_eq!(out.as_bytes(), format!("{entries},{entries}").as_bytes());
-    out.clear();
+    out.truncate(0);
     head(&end, &mut out);
     tail(&end, &mut scratch, &mut out).unwrap();
     assert_eq!(out.as_bytes(), want.replace(entries, "").as_bytes());
@@ -473,7 +480,7 @@ fn a_long_pending_list_comes_in_pieces() {
         let more = writer.step(&mut scratch, &mut out).unwrap();
         assert!(out.len() < 2 * PIECE);
         text.extend_from_slice(out.as_bytes());
-        out.clear();
+        out.truncate(0);
         pieces += 1;
         if !more {
             break;
