@@ -1,0 +1,86 @@
+//! `rdbtool decode`
+
+use super::common::{Filters, Output, Run, Sources};
+use super::exit::Outcome;
+use clap::ValueEnum;
+use rdbtool::Decode;
+use rdbtool::encode::json::Format;
+
+/// Write the keys and values of RDB files as JSON, one line a key
+///
+/// A byte string is a JSON string when it is valid UTF-8 and {"base64":"..."} when it is not, so nothing is ever lost. The checksum of the
+/// file is verified on the way.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    sources: Sources,
+
+    /// What the output looks like
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FormatArg::Ndjson)]
+    format: FormatArg,
+
+    /// Add what the file knows of each key beside its data, and lines for its aux fields
+    ///
+    /// A last field "meta" with encoding, rdb_type, rdb_bytes, elements, slot and offset; lines {"aux":{...}} in front.
+    #[arg(long)]
+    meta: bool,
+
+    #[command(flatten)]
+    output: Output,
+
+    #[command(flatten)]
+    filters: Filters,
+
+    #[command(flatten)]
+    run: Run,
+}
+
+const EXAMPLES: &str = r#"Examples:
+  rdbtool decode dump.rdb > out.json
+  rdbtool decode --key 'session:*' --expires none dump.rdb | head
+  rdbtool decode --type hash --format csv -o hashes.csv dump.rdb
+  rdbtool decode --format keys --min-size 1M --meta dump.rdb
+  ssh backup cat dump.rdb.zst | rdbtool decode - | jq -r .key"#;
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FormatArg {
+    /// One JSON object a line
+    Ndjson,
+    /// One JSON array of the same objects
+    Json,
+    /// Only the keys, a JSON string (or {"base64":...}) a line
+    Keys,
+    /// Comma-separated values, with a header line
+    Csv,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let decode = Decode {
+        format: match args.format {
+            FormatArg::Ndjson => Format::Ndjson,
+            FormatArg::Json => Format::Json,
+            FormatArg::Keys => Format::Keys,
+            FormatArg::Csv => Format::Csv,
+        },
+        meta: args.meta,
+        filter: args.filters.build()?,
+        threads: args.run.threads(),
+        ignore_checksum: args.run.no_checksum,
+        on_error: args.run.on_error(),
+        limit: args.filters.limit,
+    };
+    let mut sources = args.sources.open()?;
+    let mut output = args.output.open()?;
+    let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
+    let bar = args.run.bar(args.output.is_stdout());
+    let result = decode.run(&mut sources, bar.progress(), output.sink());
+    let elapsed = bar.finish();
+    match result {
+        Ok(summaries) => {
+            output.commit()?;
+            Ok(args.run.report(&names, &summaries, elapsed))
+        }
+        Err(e) => Err(output.keep(e)),
+    }
+}

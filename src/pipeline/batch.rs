@@ -1,0 +1,471 @@
+//! Cutting the input into jobs: batches of whole items, and parts of values larger than a batch.
+//!
+//! ```text
+//!   items   |k1|k2|k3|k4|       giant key k5        |k6|k7| ...
+//!   jobs    |  batch    | part 0  | part 1 | part 2 | batch
+//! ```
+//!
+//! The jobs are contiguous: every byte is in one of them, so that their checksums combine to that of the file. Nothing is
+//! decoded here; this runs under a lock, by whichever worker needs a job next.
+
+use crate::cursor::Cursor;
+use crate::error::{ErrorKind, RdbError, Result};
+use crate::filter::Filter;
+use crate::rdb::entry::Entry;
+use crate::rdb::header::{HEADER_LEN, Header};
+use crate::rdb::scan::{self, Attributes, Context, Item};
+use crate::rdb::skip::{self, Unit, Units};
+use crate::rdb::string::{RdbStr, Scratch};
+use crate::rdb::value_type::ValueType;
+use crate::source::{Chunk, Window};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// Bytes after which a batch is cut. Small enough for a core's own cache: the worker that scans it encodes it next.
+pub(crate) const BATCH: usize = 256 << 10;
+
+/// A piece of work, with its bytes.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) chunk: Chunk<'a>,
+    /// Offset in the file of the chunk's first byte.
+    pub(crate) offset: u64,
+    pub(crate) work: Work,
+}
+
+/// What there is to do with the bytes of a job, beside their checksum.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Nothing.
+    Pass,
+    /// Walk the items.
+    Items(Context),
+    /// Units of a giant value.
+    Part {
+        giant: Arc<Giant>,
+        /// Where the units lie in the chunk.
+        units: std::ops::Range<usize>,
+        first: bool,
+        last: bool,
+    },
+}
+
+/// A value that is cut into parts.
+#[derive(Debug)]
+pub(crate) struct Giant {
+    entry: Entry<'static>,
+    key: Vec<u8>,
+    metadata: Vec<u8>,
+    /// What field expiries of type 24 count from.
+    pub(crate) min_expiry: i64,
+    /// What follows a stream's nodes, which the JSON of a stream begins with, and its offset.
+    pub(crate) tail: Option<(Vec<u8>, u64)>,
+    /// Elements in the parts that have been written.
+    pub(crate) elements: AtomicU64,
+    /// Whether an element has been written.
+    pub(crate) begun: AtomicBool,
+    pub(crate) context: Context,
+}
+
+impl Giant {
+    /// Key and attributes; the body is empty.
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry {
+            key: RdbStr::raw(&self.key, self.entry.key.offset()),
+            metadata: &self.metadata,
+            ..self.entry
+        }
+    }
+}
+
+/// The end of the file, once it has been reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The checksum the file carries, unless its version has none or it says that none was computed.
+    pub(crate) stored: Option<u64>,
+    /// Where the checksum stands.
+    pub(crate) offset: u64,
+    /// First byte after the file, if more follows.
+    pub(crate) trailing: Option<u8>,
+}
+
+enum State {
+    /// Between items.
+    Items,
+    /// In a giant value; `head` bytes stand before its next unit.
+    Giant { units: Units, head: usize },
+    /// Behind the EOF opcode, or an error.
+    Ended,
+}
+
+/// Gives jobs until the input ends.
+pub(crate) struct Feed<'a, 'f> {
+    window: Window<'a>,
+    filter: &'f Filter,
+    /// Whether values are to be looked at as a whole before any of them is written.
+    whole_values: bool,
+    cx: Context,
+    state: State,
+    /// The giant value being cut, if it is wanted.
+    giant: Option<Arc<Giant>>,
+    /// Its type, wanted or not.
+    giant_type: ValueType,
+    failed: Option<RdbError>,
+    end: Option<End>,
+}
+
+/// How the walk over a window ended.
+enum Cut {
+    /// Where `batch` ends.
+    Batch,
+    /// More bytes are needed to go on.
+    More,
+    /// With a value larger than a batch, at the window's start.
+    Giant,
+    /// With the EOF opcode, where `batch` ends.
+    End,
+}
+
+/// What the walk over a window has found so far.
+struct Batch {
+    /// Where the last item ended that leaves no attribute open.
+    len: usize,
+    /// Whether any of it can be of interest: something else than keys of a database that is filtered out.
+    wanted: bool,
+}
+
+impl<'a, 'f> Feed<'a, 'f> {
+    /// Reads magic and version.
+    pub(crate) fn new(
+        mut window: Window<'a>,
+        filter: &'f Filter,
+        whole_values: bool,
+    ) -> Result<Self> {
+        while window.bytes().len() < HEADER_LEN && !window.is_whole() {
+            window.fill();
+        }
+        let header = Header::read(window.bytes())?;
+        Ok(Feed {
+            window,
+            filter,
+            whole_values,
+            cx: Context::new(header),
+            state: State::Items,
+            giant: None,
+            giant_type: ValueType::String,
+            failed: None,
+            end: None,
+        })
+    }
+
+    /// Magic and version.
+    pub(crate) fn header(&self) -> Header {
+        self.cx.header
+    }
+
+    /// What stands behind the EOF opcode, once it has been reached.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Gives back a chunk that is done with.
+    pub(crate) fn recycle(&mut self, chunk: Chunk<'a>) {
+        self.window.recycle(chunk);
+    }
+
+    /// The next job; `None` behind the last. An error comes after the jobs of all that stands before it.
+    pub(crate) fn next(&mut self) -> Result<Option<Job<'a>>> {
+        if let Some(e) = self.failed.take() {
+            self.state = State::Ended;
+            return Err(e);
+        }
+        let job = match self.state {
+            State::Items => self.items(),
+            State::Giant { units, head } => self.part(units, head).map(Some),
+            State::Ended => Ok(None),
+        };
+        job.map_err(|e| {
+            self.state = State::Ended;
+            // A source that broke off says why; that its bytes end is only what follows.
+            match e.kind() {
+                ErrorKind::UnexpectedEof => self.window.failure().unwrap_or(e),
+                _ => e,
+            }
+        })
+    }
+
+    fn items(&mut self) -> Result<Option<Job<'a>>> {
+        loop {
+            let context = self.cx.clone();
+            let mut batch = Batch {
+                len: 0,
+                wanted: self.filter.db(context.db),
+            };
+            match self.walk(&mut batch)? {
+                Cut::Batch => return Ok(Some(self.job(&batch, context))),
+                Cut::More => {
+                    self.cx = context;
+                    self.window.fill();
+                }
+                Cut::Giant => {
+                    self.cx = context;
+                    return self.begin_giant().map(Some);
+                }
+                Cut::End => {
+                    let job = self.job(&batch, context);
+                    self.finish();
+                    return Ok(Some(job));
+                }
+            }
+        }
+    }
+
+    fn job(&mut self, batch: &Batch, context: Context) -> Job<'a> {
+        Job {
+            offset: self.window.offset(),
+            chunk: self.window.take(batch.len),
+            work: if batch.wanted {
+                Work::Items(context)
+            } else {
+                Work::Pass
+            },
+        }
+    }
+
+    /// Walks items from the window's start until there is enough for a batch.
+    fn walk(&mut self, batch: &mut Batch) -> Result<Cut> {
+        let whole = self.window.is_whole();
+        let mut c = Cursor::new(self.window.bytes(), self.window.offset());
+        if self.window.offset() == 0 {
+            c.set_position(HEADER_LEN);
+        }
+        let mut attributes = Attributes::default();
+        // What stands before an error is a batch of its own.
+        let stop = |batch: &Batch, e: RdbError, failed: &mut Option<RdbError>| {
+            if e.kind() == ErrorKind::UnexpectedEof && !whole {
+                Ok(if batch.len == 0 {
+                    Cut::More
+                } else {
+                    Cut::Batch
+                })
+            } else if batch.len == 0 {
+                Err(e)
+            } else {
+                *failed = Some(e);
+                Ok(Cut::Batch)
+            }
+        };
+        loop {
+            let db = self.cx.db;
+            let item = match scan::read_head(&mut c, &mut self.cx, &mut attributes, whole) {
+                Ok(item) => item,
+                Err(e) => {
+                    self.cx.db = db;
+                    return stop(batch, e, &mut self.failed);
+                }
+            };
+            match item {
+                Item::Key(entry) => {
+                    let until = if self.whole_values {
+                        usize::MAX
+                    } else {
+                        c.position() + BATCH
+                    };
+                    let (t, templates) = (entry.value_type, &self.cx.templates);
+                    match skip::value(&mut c, t, templates, whole, until) {
+                        Ok(None) => {}
+                        Ok(Some(_)) if batch.len == 0 => return Ok(Cut::Giant),
+                        Ok(Some(_)) => return Ok(Cut::Batch),
+                        Err(e) => return stop(batch, scan::name(e, &entry), &mut self.failed),
+                    }
+                }
+                Item::SelectDb(_) if batch.len > 0 => {
+                    // A batch is of one database.
+                    self.cx.db = db;
+                    return Ok(Cut::Batch);
+                }
+                Item::SelectDb(db) => batch.wanted = self.filter.db(db),
+                Item::End => {
+                    batch.len = c.position();
+                    return Ok(Cut::End);
+                }
+                Item::Hint => {}
+                _ => batch.wanted = true,
+            }
+            if !attributes.is_pending() {
+                batch.len = c.position();
+                if batch.len >= BATCH {
+                    return Ok(Cut::Batch);
+                }
+            }
+        }
+    }
+
+    /// Reads the head of the giant value at the window's start and decides whether it is wanted.
+    fn begin_giant(&mut self) -> Result<Job<'a>> {
+        let whole = self.window.is_whole();
+        let mut c = Cursor::new(self.window.bytes(), self.window.offset());
+        let mut attributes = Attributes::default();
+        let entry = loop {
+            let item = scan::read_head(&mut c, &mut self.cx, &mut attributes, whole)?;
+            if let Item::Key(entry) = item {
+                break entry;
+            }
+        };
+        let mut scratch = Scratch::new();
+        let key = entry.key.as_bytes(&mut scratch)?;
+        let t = entry.value_type;
+        let (unit, prefix) = Unit::of(t).unwrap_or((Unit::Str, 0));
+        let value = c.position();
+        let min_expiry = match prefix {
+            0 => 0,
+            _ => c.clone().i64_le("the smallest field expiry")?,
+        };
+        let units = Units::read(&mut c, unit, prefix, whole)?;
+        let head = c.position();
+        let wanted = self.filter.head(t.logical(), entry.expire_at_ms) && self.filter.key(key);
+        let mut giant = Giant {
+            entry: Entry {
+                key: RdbStr::raw(b"", entry.key.offset()),
+                metadata: b"",
+                body: b"",
+                ..entry
+            },
+            key: key.to_vec(),
+            metadata: entry.metadata.to_vec(),
+            min_expiry,
+            tail: None,
+            elements: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
+            context: self.cx.clone(),
+        };
+        self.giant = None;
+        self.giant_type = t;
+        if wanted {
+            // The JSON of a stream begins with what stands behind its nodes; a size is known only at the end.
+            let mut size = None;
+            if t.stream_version().is_some() || self.filter.needs_size() {
+                let name = |e: RdbError| e.with_key(&giant.key, t.name());
+                let tail = self.find_tail(units, head).map_err(name)?;
+                size = Some((tail.end - value) as u64);
+                if t.stream_version().is_some() {
+                    let bytes = self.window.bytes()[tail.clone()].to_vec();
+                    giant.tail = Some((bytes, self.window.offset() + tail.start as u64));
+                }
+            }
+            if size.is_none_or(|n| self.filter.size(n)) {
+                self.giant = Some(Arc::new(giant));
+            }
+        }
+        self.part(units, head)
+    }
+
+    /// Walks all the units from `at` on; gives where what follows them lies in the window.
+    fn find_tail(&mut self, mut units: Units, at: usize) -> Result<std::ops::Range<usize>> {
+        let mut from = at;
+        loop {
+            let whole = self.window.is_whole();
+            let mut c = Cursor::new(self.window.bytes(), self.window.offset());
+            c.set_position(from);
+            let mut walk = || {
+                units.skip(&mut c, usize::MAX)?;
+                from = c.position();
+                skip::after_units(&mut c, self.giant_type, whole)
+            };
+            match walk() {
+                Ok(()) => return Ok(from..c.position()),
+                Err(e) if e.kind() != ErrorKind::UnexpectedEof || whole => return Err(e),
+                Err(_) if units.left > 0 => from = c.position(),
+                Err(_) => {}
+            }
+            self.window.fill();
+        }
+    }
+
+    /// The next part of a giant value, `head` bytes behind the window's start.
+    fn part(&mut self, mut units: Units, head: usize) -> Result<Job<'a>> {
+        let first = head > 0;
+        let (to, len) = loop {
+            let whole = self.window.is_whole();
+            let mut c = Cursor::new(self.window.bytes(), self.window.offset());
+            c.set_position(head);
+            let before = units;
+            let mut to = head;
+            let r = units.skip(&mut c, head + BATCH).and_then(|()| {
+                to = c.position();
+                match units.left {
+                    0 => skip::after_units(&mut c, self.giant_type, whole),
+                    _ => Ok(()),
+                }
+            });
+            match r {
+                Ok(()) => break (to, c.position()),
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof && !whole => {
+                    if units.left > 0 && c.position() > head {
+                        break (c.position(), c.position());
+                    }
+                    units = before;
+                    self.window.fill();
+                }
+                Err(e) => {
+                    let e = match &self.giant {
+                        Some(g) => e.with_key(&g.key, self.giant_type.name()),
+                        None => e,
+                    };
+                    if units.left == 0 || c.position() == head {
+                        return Err(e);
+                    }
+                    self.failed = Some(e);
+                    break (c.position(), c.position());
+                }
+            }
+        };
+        let last = units.left == 0;
+        self.state = if last {
+            State::Items
+        } else {
+            State::Giant { units, head: 0 }
+        };
+        let work = match &self.giant {
+            Some(giant) => Work::Part {
+                giant: Arc::clone(giant),
+                units: head..to,
+                first,
+                last,
+            },
+            None => Work::Pass,
+        };
+        if last {
+            self.giant = None;
+        }
+        Ok(Job {
+            offset: self.window.offset(),
+            chunk: self.window.take(len),
+            work,
+        })
+    }
+
+    /// Reads what stands behind the EOF opcode.
+    fn finish(&mut self) {
+        let size = if self.cx.header.has_checksum() { 8 } else { 0 };
+        while self.window.bytes().len() <= size && !self.window.is_whole() {
+            self.window.fill();
+        }
+        let offset = self.window.offset();
+        let mut c = Cursor::new(self.window.bytes(), offset);
+        self.state = State::Ended;
+        let mut stored = None;
+        if size > 0 {
+            match c.u64_le("the checksum") {
+                Ok(0) => {}
+                Ok(sum) => stored = Some(sum),
+                Err(e) => self.failed = Some(e),
+            }
+        }
+        self.end = Some(End {
+            stored,
+            offset,
+            trailing: c.peek(),
+        });
+    }
+}

@@ -1,0 +1,364 @@
+//! The flow: scan -> batch -> encode -> sink, on as many threads as there are.
+//!
+//! ```text
+//!             ┌─ lock ─┐
+//!   window ──►│  feed  │──► job ──► worker: checksum, walk, filter, encode ──► order ──► sink
+//!             └────────┘     ▲                                                  │
+//!                            └──────────────── a buffer comes back ─────────────┘
+//! ```
+//!
+//! There is no thread that only scans and none that only writes: a worker that needs a job scans it, under a lock, so that the bytes
+//! are in its own cache when it encodes them; the worker whose turn it is writes. What is in flight is bounded by the
+//! number of workers. The output is the same bytes for any number of them. Only this room knows the thread pool.
+
+mod batch;
+mod order;
+mod progress;
+
+pub use progress::Progress;
+
+use crate::cursor::Cursor;
+use crate::encode::out::{Nowhere, Out};
+use crate::encode::{Encode, Part};
+use crate::error::{ErrorKind, RdbError, Result};
+use crate::filter::Filter;
+use crate::rdb::crc64;
+use crate::rdb::header::Header;
+use crate::rdb::scan::{self, Item, Scanner};
+use crate::rdb::string::Scratch;
+use crate::sink::Sink;
+use crate::source::Source;
+use batch::{Feed, Job, Work};
+use order::{Done, Order, Seam, Turn};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What is done with a value whose own bytes are broken while the frame around it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The run ends there.
+    #[default]
+    Stop,
+    /// The value is left out and counted.
+    Skip,
+}
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// How many threads work; 0 for as many as there are cores.
+    pub threads: usize,
+    /// Which keys are wanted.
+    pub filter: &'a Filter,
+    /// Whether the trailing checksum is verified.
+    pub checksum: bool,
+    /// What is done with broken values.
+    pub on_error: OnError,
+    /// How many keys to encode at the most. With a limit one thread works, so that it stops at the very key.
+    pub limit: Option<u64>,
+}
+
+/// What a run has seen.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Magic and version of the file.
+    pub header: Header,
+    /// Keys encoded.
+    pub keys: u64,
+    /// Bytes of RDB read, unpacked.
+    pub bytes: u64,
+    /// Values left out because they are broken.
+    pub skipped: u64,
+    /// Why, for the first few of them.
+    pub skipped_because: Vec<RdbError>,
+    /// Whether a checksum was there and is right; `None` when there was none, or it was not asked for, or not all was read.
+    pub checksum: Option<bool>,
+    /// First byte of what follows the file, if something does.
+    pub trailing: Option<u8>,
+}
+
+/// How many errors a summary tells in full.
+const TOLD: usize = 10;
+
+/// A value of so many bytes cannot become more than a buffer holds, LZF and escapes included.
+const SURE_TO_FIT: usize = 2 << 10;
+
+/// What the workers share.
+struct Shared<'a, 'r> {
+    feed: Mutex<(Feed<'a, 'r>, u64)>,
+    order: Order<'r>,
+    options: &'r Options<'r>,
+    progress: &'r Progress,
+    keys: AtomicU64,
+    skipped: Mutex<(u64, Vec<RdbError>)>,
+    limited: AtomicBool,
+}
+
+/// Sends every wanted item of `source` through an encoder of each worker and into `sink`, in order. Gives the
+/// encoders back, for those that gather something.
+///
+/// # Errors
+///
+/// The first trouble in the order of the file; everything before it has been written.
+pub fn run<E: Encode>(
+    source: &mut Source,
+    options: &Options<'_>,
+    progress: &Progress,
+    sink: &mut dyn Sink,
+    encoder: impl Fn(Header) -> E + Sync,
+) -> Result<(Summary, Vec<E>)> {
+    let name = source.name().to_owned();
+    let named = |e: RdbError| e.with_file(&name);
+    let stored = source.stored_size();
+    progress.begin(&name, stored);
+    let window = source.window(progress.read())?;
+    let seen_by_jobs = stored.is_some() && window.is_whole();
+    let threads = match (options.limit, options.threads) {
+        (Some(_), _) => 1,
+        (None, 0) => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        (None, n) => n,
+    };
+    let feed =
+        Feed::new(window, options.filter, options.on_error == OnError::Skip).map_err(named)?;
+    let header = feed.header();
+    let shared = Shared {
+        feed: Mutex::new((feed, 0)),
+        order: Order::new(sink, threads),
+        options,
+        progress,
+        keys: AtomicU64::new(0),
+        skipped: Mutex::new((0, Vec::new())),
+        limited: AtomicBool::new(options.limit == Some(0)),
+    };
+    let work = || {
+        let mut e = encoder(header);
+        work(&shared, &mut e, seen_by_jobs);
+        e
+    };
+    let encoders = if threads == 1 {
+        vec![work()]
+    } else {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("worker-{i}"))
+            .build()
+            .map_err(|e| {
+                RdbError::other(
+                    ErrorKind::Limit,
+                    format!("cannot start {threads} threads: {e}"),
+                )
+            })?
+            .broadcast(|_| work())
+    };
+    let crc = shared.order.finish().map_err(named)?;
+    let (feed, _) = shared
+        .feed
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (skipped, skipped_because) = shared
+        .skipped
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let mut checksum = None;
+    if let Some(end) = feed.end()
+        && let Some(want) = end.stored
+        && options.checksum
+    {
+        if want != crc {
+            return Err(named(RdbError::checksum(
+                end.offset,
+                format!(
+                    "checksum {want:016x}, but the bytes before it have {crc:016x}: the file has been altered or damaged"
+                ),
+            )));
+        }
+        checksum = Some(true);
+    }
+    let summary = Summary {
+        header,
+        keys: shared.keys.into_inner(),
+        bytes: progress.bytes_of_file(),
+        skipped,
+        skipped_because,
+        checksum,
+        trailing: feed.end().and_then(|e| e.trailing),
+    };
+    Ok((summary, encoders))
+}
+
+/// What one worker does until there is nothing left to do.
+fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool) {
+    let mut done_with = None;
+    loop {
+        let (job, seq) = {
+            let mut feed = shared.feed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(chunk) = done_with.take() {
+                feed.0.recycle(chunk);
+            }
+            if shared.order.is_stopped() || shared.limited.load(Ordering::Relaxed) {
+                return;
+            }
+            let job = feed.0.next();
+            let seq = feed.1;
+            feed.1 += 1;
+            (job, seq)
+        };
+        let report = |done: &Done| {
+            shared.keys.fetch_add(done.keys, Ordering::Relaxed);
+            shared.progress.add(done.keys, done.input, seen_by_jobs);
+        };
+        match job {
+            Ok(None) => return,
+            Err(e) => {
+                let done = Done {
+                    error: Some(e),
+                    ..Done::default()
+                };
+                shared.order.deliver(seq, done, report);
+                return;
+            }
+            Ok(Some(job)) => {
+                let done = do_job(shared, encoder, &job, seq);
+                shared.order.deliver(seq, done, report);
+                done_with = Some(job.chunk);
+            }
+        }
+    }
+}
+
+fn do_job<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, job: &Job<'_>, seq: u64) -> Done {
+    let bytes = job.chunk.bytes();
+    let crc = if shared.options.checksum {
+        crc64::checksum(bytes)
+    } else {
+        0
+    };
+    let mut done = Done {
+        crc,
+        input: bytes.len() as u64,
+        ..Done::default()
+    };
+    let mut turn = Turn {
+        order: &shared.order,
+        seq,
+        seam: None,
+    };
+    match &job.work {
+        Work::Pass => {}
+        Work::Items(context) => {
+            let mut out = Out::draining(shared.order.spare(), &turn);
+            let r = items(
+                shared,
+                encoder,
+                job,
+                context.clone(),
+                &mut out,
+                &mut done.keys,
+            );
+            done.error = r.err();
+            (done.buffer, done.len) = out.into_parts();
+        }
+        Work::Part {
+            giant,
+            units,
+            first,
+            last,
+        } => {
+            turn.seam = Some(Seam::new(giant.clone(), *first));
+            let mut out = Out::draining(shared.order.spare(), &turn);
+            let total = || {
+                // Parts before this one have been counted once it is this one's turn.
+                shared.order.wait(seq);
+                giant.elements.load(Ordering::Relaxed)
+            };
+            let part = Part {
+                entry: giant.entry(),
+                units: bytes.get(units.clone()).unwrap_or_default(),
+                offset: job.offset + units.start as u64,
+                min_expiry: giant.min_expiry,
+                tail: giant.tail.as_ref().map(|(b, at)| (&b[..], *at)),
+                first: *first,
+                last: last.then_some(job.offset + bytes.len() as u64),
+                elements_before: &total,
+            };
+            let mut elements = 0;
+            let r = encoder.part(&part, &mut elements, &mut out);
+            done.error = r.map_err(|e| scan::name(e, &part.entry)).err();
+            (done.buffer, done.len) = out.into_parts();
+            done.keys = u64::from(*last);
+            done.part = turn.seam.take().map(|s| (s, elements));
+        }
+    }
+    done
+}
+
+/// Walks the items of a batch.
+fn items<E: Encode>(
+    shared: &Shared<'_, '_>,
+    encoder: &mut E,
+    job: &Job<'_>,
+    context: scan::Context,
+    out: &mut Out<'_>,
+    keys: &mut u64,
+) -> Result<()> {
+    let filter = shared.options.filter;
+    let mut c = Cursor::new(job.chunk.bytes(), job.offset);
+    if job.offset == 0 {
+        c.set_position(crate::rdb::header::HEADER_LEN);
+    }
+    let mut scanner = Scanner::within(c, context);
+    let mut scratch = Scratch::new();
+    while !scanner.is_at_end() {
+        let Some(item) = scanner.next_item()? else {
+            break;
+        };
+        let Item::Key(entry) = item else {
+            encoder.item(&item, out)?;
+            continue;
+        };
+        if !filter.is_pass_all() {
+            if !filter.db(entry.db)
+                || !filter.head(entry.value_type.logical(), entry.expire_at_ms)
+                || !filter.size(entry.body.len() as u64)
+            {
+                continue;
+            }
+            if filter.needs_key() && !filter.key(entry.key.as_bytes(&mut scratch)?) {
+                continue;
+            }
+        }
+        let mark = out.mark();
+        let mut r = Ok(());
+        if shared.options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {
+            // Part of it may be written before the rest is found to be broken: look first.
+            let mut nowhere = Out::draining(Vec::new(), &Nowhere);
+            r = encoder.entry(&entry, scanner.templates(), &mut nowhere);
+        }
+        let r = r.and_then(|()| encoder.entry(&entry, scanner.templates(), out));
+        if let Err(e) = r {
+            let e = scan::name(e, &entry);
+            out.rewind(mark);
+            if shared.options.on_error == OnError::Stop || e.kind() == ErrorKind::Io {
+                return Err(e);
+            }
+            let mut skipped = shared
+                .skipped
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            skipped.0 += 1;
+            if skipped.1.len() < TOLD {
+                skipped.1.push(e);
+            }
+            continue;
+        }
+        *keys += 1;
+        if let Some(limit) = shared.options.limit
+            && shared.keys.load(Ordering::Relaxed) + *keys >= limit
+        {
+            shared.limited.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+    }
+    Ok(())
+}
