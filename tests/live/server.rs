@@ -1,0 +1,208 @@
+//! Real servers: found under a directory, started one at a time, gone when dropped.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use super::resp::{Client, cmd};
+
+/// A server that is installed: `redis-7.0` and its program.
+#[derive(Debug, Clone)]
+pub(crate) struct Installed {
+    pub(crate) name: String,
+    program: PathBuf,
+}
+
+/// The servers there are, or `None` when the run shall do without.
+///
+/// They are looked for in `RDBTOOL_SERVERS`, else in target/servers, where `tests/run` puts them. To find none
+/// is a failure: a test that silently compares with nothing proves nothing.
+pub(crate) fn installed() -> Option<&'static [Installed]> {
+    static FOUND: OnceLock<Option<Vec<Installed>>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            let dir = match std::env::var_os("RDBTOOL_SERVERS") {
+                Some(v) if v == "none" => {
+                    say("RDBTOOL_SERVERS=none: skipped, nothing is compared with a real server");
+                    return None;
+                }
+                Some(v) if !v.is_empty() => PathBuf::from(v),
+                _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers"),
+            };
+            let found = find(&dir);
+            assert!(
+                !found.is_empty(),
+                "no server under {}.\n\
+                 `tests/run` (or `just test`) brings them and runs the tests;\n\
+                 `tests/servers/get-servers target/servers` brings them only;\n\
+                 RDBTOOL_SERVERS=DIR takes them from elsewhere, RDBTOOL_SERVERS=none does without",
+                dir.display()
+            );
+            let names: Vec<_> = found.iter().map(|s| s.name.as_str()).collect();
+            say(&format!("comparing with {}", names.join(", ")));
+            Some(found)
+        })
+        .as_deref()
+}
+
+fn find(dir: &Path) -> Vec<Installed> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        for program in ["redis-server", "valkey-server"] {
+            let program = entry.path().join("bin").join(program);
+            if program.exists() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                found.push(Installed { name, program });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// Says something even when the test passes: only the `print` macros are captured.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "live servers: {line}");
+}
+
+/// A running server with a directory of its own. Killed, and the directory removed, when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    dir: PathBuf,
+    port: u16,
+    /// Name of the installation, for messages.
+    pub(crate) name: String,
+    /// Whether it is Valkey, which counts its versions on from Redis 7.2.
+    pub(crate) valkey: bool,
+    /// Major and minor version.
+    pub(crate) version: (u32, u32),
+}
+
+impl Server {
+    /// Starts a server with these settings beside the usual ones, and waits until it answers.
+    pub(crate) fn start(installed: &Installed, settings: &[&str]) -> Self {
+        // Another process may take a port between our look and the server's bind, so try a few.
+        let mut last = String::new();
+        for _ in 0..5 {
+            match Self::try_start(installed, settings) {
+                Ok(server) => return server,
+                Err(log) => last = log,
+            }
+        }
+        panic!("{} does not start: {last}", installed.name)
+    }
+
+    fn try_start(installed: &Installed, settings: &[&str]) -> Result<Self, String> {
+        let port = free_port();
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("server-{}-{port}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory for the server");
+        let log = dir.join("log");
+        let out = File::create(&log).expect("a log for the server");
+        let child = Command::new(&installed.program)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(&dir)
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--daemonize",
+                "no",
+                "--databases",
+                "16",
+            ])
+            .args(settings)
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().expect("one log for both"))
+            .stderr(out)
+            .spawn()
+            .map_err(|e| format!("{}: {e}", installed.program.display()))?;
+        let mut server = Server {
+            child,
+            dir,
+            port,
+            name: installed.name.clone(),
+            valkey: false,
+            version: (0, 0),
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline && matches!(server.child.try_wait(), Ok(None)) {
+            if server.greet() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(fs::read_to_string(&log).unwrap_or_default())
+    }
+
+    /// Whether it is this server that answers; learns its version.
+    fn greet(&mut self) -> bool {
+        let Ok(mut client) = Client::connect(self.port) else {
+            return false;
+        };
+        let info = cmd!(client, "INFO", "server").text();
+        let get = |name: &str| {
+            info.lines()
+                .find_map(|l| l.strip_prefix(name))
+                .map(str::trim)
+        };
+        if get("process_id:") != Some(&self.child.id().to_string()) {
+            return false;
+        }
+        self.valkey = get("valkey_version:").is_some();
+        let version = get("valkey_version:")
+            .or(get("redis_version:"))
+            .expect("a version");
+        let mut numbers = version.split('.').map(|n| n.parse().expect("a version"));
+        self.version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        true
+    }
+
+    /// A new connection.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.port).expect("the server takes a connection")
+    }
+
+    /// Has the server write its file, and says where.
+    pub(crate) fn save(&self) -> PathBuf {
+        cmd!(self.client(), "SAVE");
+        self.dir.join("dump.rdb")
+    }
+
+    /// Whether this is Redis from the one version on, or Valkey from the other.
+    pub(crate) fn since(&self, redis: (u32, u32), valkey: (u32, u32)) -> bool {
+        self.version >= if self.valkey { valkey } else { redis }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.dir); // kept for a look after a failure
+        }
+    }
+}
+
+/// A port nobody listens on, low enough that a cluster bus has its own 10000 above.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 20_000).unwrap_or(0);
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if [port, port + 10_000]
+            .iter()
+            .all(|p| TcpListener::bind(("127.0.0.1", *p)).is_ok())
+        {
+            return port;
+        }
+    }
+}
