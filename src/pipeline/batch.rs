@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, RdbError, Result};
 use crate::filter::Filter;
 use crate::rdb::entry::Entry;
 use crate::rdb::header::{HEADER_LEN, Header};
-use crate::rdb::scan::{self, Attributes, Context, Item};
+use crate::rdb::scan::{self, Context, Item, Record, Step};
 use crate::rdb::skip::{self, Unit, Units};
 use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::value_type::ValueType;
@@ -64,7 +64,6 @@ pub(crate) struct Giant {
     pub(crate) elements: AtomicU64,
     /// Whether an element has been written.
     pub(crate) begun: AtomicBool,
-    pub(crate) context: Context,
 }
 
 impl Giant {
@@ -239,7 +238,7 @@ impl<'a, 'f> Feed<'a, 'f> {
         if self.window.offset() == 0 {
             c.set_position(HEADER_LEN);
         }
-        let mut attributes = Attributes::default();
+        let mut record = Record::new();
         // What stands before an error is a batch of its own.
         let stop = |batch: &Batch, e: RdbError, failed: &mut Option<RdbError>| {
             if e.kind() == ErrorKind::UnexpectedEof && !whole {
@@ -257,42 +256,44 @@ impl<'a, 'f> Feed<'a, 'f> {
         };
         loop {
             let db = self.cx.db;
-            let item = match scan::read_head(&mut c, &mut self.cx, &mut attributes, whole) {
-                Ok(item) => item,
+            let step = match scan::read_head(&mut c, &mut self.cx, &mut record, whole) {
+                Ok(step) => step,
                 Err(e) => {
                     self.cx.db = db;
                     return stop(batch, e, &mut self.failed);
                 }
             };
-            match item {
-                Item::Key(entry) => {
+            match step {
+                Step::Key => {
                     let until = if self.whole_values {
                         usize::MAX
                     } else {
                         c.position() + BATCH
                     };
-                    let (t, templates) = (entry.value_type, &self.cx.templates);
+                    let (t, templates) = (record.entry.value_type, &self.cx.templates);
                     match skip::value(&mut c, t, templates, whole, until) {
                         Ok(None) => {}
                         Ok(Some(_)) if batch.len == 0 => return Ok(Cut::Giant),
                         Ok(Some(_)) => return Ok(Cut::Batch),
-                        Err(e) => return stop(batch, scan::name(e, &entry), &mut self.failed),
+                        Err(e) => {
+                            return stop(batch, scan::name(e, &record.entry), &mut self.failed);
+                        }
                     }
                 }
-                Item::SelectDb(_) if batch.len > 0 => {
+                Step::Item(Item::SelectDb(_)) if batch.len > 0 => {
                     // A batch is of one database.
                     self.cx.db = db;
                     return Ok(Cut::Batch);
                 }
-                Item::SelectDb(db) => batch.wanted = self.filter.db(db),
-                Item::End => {
+                Step::Item(Item::SelectDb(db)) => batch.wanted = self.filter.db(db),
+                Step::Item(Item::End) => {
                     batch.len = c.position();
                     return Ok(Cut::End);
                 }
-                Item::Hint => {}
-                _ => batch.wanted = true,
+                Step::Item(Item::Hint) => {}
+                Step::Item(_) => batch.wanted = true,
             }
-            if !attributes.is_pending() {
+            if !record.pending {
                 batch.len = c.position();
                 if batch.len >= BATCH {
                     return Ok(Cut::Batch);
@@ -305,13 +306,12 @@ impl<'a, 'f> Feed<'a, 'f> {
     fn begin_giant(&mut self) -> Result<Job<'a>> {
         let whole = self.window.is_whole();
         let mut c = Cursor::new(self.window.bytes(), self.window.offset());
-        let mut attributes = Attributes::default();
-        let entry = loop {
-            let item = scan::read_head(&mut c, &mut self.cx, &mut attributes, whole)?;
-            if let Item::Key(entry) = item {
-                break entry;
-            }
-        };
+        let mut record = Record::new();
+        while !matches!(
+            scan::read_head(&mut c, &mut self.cx, &mut record, whole)?,
+            Step::Key
+        ) {}
+        let entry = record.entry;
         let mut scratch = Scratch::new();
         let key = entry.key.as_bytes(&mut scratch)?;
         let t = entry.value_type;
@@ -337,7 +337,6 @@ impl<'a, 'f> Feed<'a, 'f> {
             tail: None,
             elements: AtomicU64::new(0),
             begun: AtomicBool::new(false),
-            context: self.cx.clone(),
         };
         self.giant = None;
         self.giant_type = t;

@@ -24,7 +24,7 @@ use crate::error::{ErrorKind, RdbError, Result};
 use crate::filter::Filter;
 use crate::rdb::crc64;
 use crate::rdb::header::Header;
-use crate::rdb::scan::{self, Item, Scanner};
+use crate::rdb::scan::{self, Scanner, Step};
 use crate::rdb::string::Scratch;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -310,13 +310,15 @@ fn items<E: Encode>(
     let mut scanner = Scanner::within(c, context);
     let mut scratch = Scratch::new();
     while !scanner.is_at_end() {
-        let Some(item) = scanner.next_item()? else {
-            break;
-        };
-        let Item::Key(entry) = item else {
-            encoder.item(&item, out)?;
-            continue;
-        };
+        match scanner.step()? {
+            Some(Step::Key) => {}
+            Some(Step::Item(item)) => {
+                encoder.item(&item, out)?;
+                continue;
+            }
+            None => break,
+        }
+        let entry = scanner.entry();
         if !filter.is_pass_all() {
             if !filter.db(entry.db)
                 || !filter.head(entry.value_type.logical(), entry.expire_at_ms)
@@ -333,11 +335,11 @@ fn items<E: Encode>(
         if shared.options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {
             // Part of it may be written before the rest is found to be broken: look first.
             let mut nowhere = Out::draining(Vec::new(), &Nowhere);
-            r = encoder.entry(&entry, scanner.templates(), &mut nowhere);
+            r = encoder.entry(entry, scanner.templates(), &mut nowhere);
         }
-        let r = r.and_then(|()| encoder.entry(&entry, scanner.templates(), out));
+        let r = r.and_then(|()| encoder.entry(entry, scanner.templates(), out));
         if let Err(e) = r {
-            let e = scan::name(e, &entry);
+            let e = scan::name(e, entry);
             out.rewind(mark);
             if shared.options.on_error == OnError::Stop || e.kind() == ErrorKind::Io {
                 return Err(e);

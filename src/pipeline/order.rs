@@ -164,12 +164,6 @@ impl<'s> Order<'s> {
         self.turned.notify_all();
     }
 
-    /// Ends the run after what has been written.
-    pub(crate) fn stop(&self) {
-        let _state = self.lock();
-        self.stop_locked();
-    }
-
     fn stop_locked(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.turned.notify_all();

@@ -17,7 +17,7 @@ use super::skip;
 use super::string::{RdbStr, Scratch};
 use super::template::Templates;
 use super::value_type::ValueType;
-use super::{length, skip::Units};
+use super::length;
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
 
@@ -75,23 +75,54 @@ pub enum Item<'a> {
     End,
 }
 
-/// Attributes read so far for the next key record.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Attributes<'a> {
-    expire_at_ms: Option<i64>,
-    idle_s: Option<u64>,
-    freq: Option<u8>,
-    metadata: &'a [u8],
-    /// Where the first of them stands.
-    start: Option<u64>,
+/// What a walk has read of the record it is in: the attributes so far, and then the key.
+///
+/// It is filled in place and used again for the next record: handing entries about by value cost more than reading them.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    /// The entry; its body is empty until whoever walks has found its end.
+    pub(crate) entry: Entry<'a>,
+    /// Whether attributes have been read whose key has not.
+    pub(crate) pending: bool,
 }
 
-impl Attributes<'_> {
-    /// Whether one has been read.
-    #[inline]
-    pub(crate) fn is_pending(&self) -> bool {
-        self.start.is_some()
+impl<'a> Record<'a> {
+    pub(crate) fn new() -> Self {
+        Record {
+            entry: Entry {
+                db: 0,
+                key: RdbStr::raw(b"", 0),
+                expire_at_ms: None,
+                idle_s: None,
+                freq: None,
+                value_type: ValueType::String,
+                metadata: &[],
+                body: &[],
+                body_offset: 0,
+                offset: 0,
+            },
+            pending: false,
+        }
     }
+
+    /// An attribute that stands at `offset` is being read; the first one is where the record begins.
+    #[inline]
+    fn attribute(&mut self, offset: u64) -> &mut Entry<'a> {
+        if !self.pending {
+            self.pending = true;
+            self.entry.offset = offset;
+        }
+        &mut self.entry
+    }
+}
+
+/// What a walk has come to.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// A key: it is in the record, and the cursor stands where its value begins.
+    Key,
+    /// Anything else.
+    Item(Item<'a>),
 }
 
 /// What the meaning of an item depends on.
@@ -112,42 +143,39 @@ impl Context {
     }
 }
 
-/// Reads one item. Of a key record it reads everything up to the value: `body` is empty and the cursor stands where it begins.
+/// Reads up to the next item, or up to the value of a key record.
 #[inline(always)]
 pub(crate) fn read_head<'a>(
     c: &mut Cursor<'a>,
     cx: &mut Context,
-    attributes: &mut Attributes<'a>,
+    record: &mut Record<'a>,
     whole: bool,
-) -> Result<Item<'a>> {
+) -> Result<Step<'a>> {
+    if !record.pending {
+        let e = &mut record.entry;
+        (e.expire_at_ms, e.idle_s, e.freq, e.metadata) = (None, None, None, &[]);
+    }
     loop {
         let offset = c.offset();
         let b = c.u8("an opcode or a value type")?;
-        match b {
-            opcode::EXPIRETIME_MS => {
-                attributes.expire_at_ms = Some(c.i64_le("an expiry")?);
-                attributes.start.get_or_insert(offset);
+        if b == opcode::EXPIRETIME_MS {
+            record.attribute(offset).expire_at_ms = Some(c.i64_le("an expiry")?);
+            continue;
+        }
+        if let Some(value_type) = ValueType::from_byte(b, cx.header.dialect) {
+            let e = &mut record.entry;
+            if !record.pending {
+                e.offset = offset;
             }
-            _ => {
-                if let Some(value_type) = ValueType::from_byte(b, cx.header.dialect) {
-                    let a = std::mem::take(attributes);
-                    return Ok(Item::Key(Entry {
-                        db: cx.db,
-                        key: RdbStr::read(c)?,
-                        expire_at_ms: a.expire_at_ms,
-                        idle_s: a.idle_s,
-                        freq: a.freq,
-                        value_type,
-                        metadata: a.metadata,
-                        body: &[],
-                        body_offset: c.offset(),
-                        offset: a.start.unwrap_or(offset),
-                    }));
-                }
-                if let Some(item) = read_opcode(c, cx, attributes, whole, b, offset)? {
-                    return Ok(item);
-                }
-            }
+            record.pending = false;
+            e.db = cx.db;
+            e.value_type = value_type;
+            e.key = RdbStr::read(c)?;
+            e.body_offset = c.offset();
+            return Ok(Step::Key);
+        }
+        if let Some(item) = read_opcode(c, cx, record, whole, b, offset)? {
+            return Ok(Step::Item(item));
         }
     }
 }
@@ -157,7 +185,7 @@ pub(crate) fn read_head<'a>(
 fn read_opcode<'a>(
     c: &mut Cursor<'a>,
     cx: &mut Context,
-    attributes: &mut Attributes<'a>,
+    record: &mut Record<'a>,
     whole: bool,
     op: u8,
     offset: u64,
@@ -165,18 +193,15 @@ fn read_opcode<'a>(
     Ok(Some(match op {
         opcode::EXPIRETIME => {
             let seconds = i32::from_le_bytes(c.array("an expiry")?);
-            attributes.expire_at_ms = Some(i64::from(seconds) * 1000);
-            attributes.start.get_or_insert(offset);
+            record.attribute(offset).expire_at_ms = Some(i64::from(seconds) * 1000);
             return Ok(None);
         }
         opcode::IDLE => {
-            attributes.idle_s = Some(length::read(c, "an idle time")?);
-            attributes.start.get_or_insert(offset);
+            record.attribute(offset).idle_s = Some(length::read(c, "an idle time")?);
             return Ok(None);
         }
         opcode::FREQ => {
-            attributes.freq = Some(c.u8("an access counter")?);
-            attributes.start.get_or_insert(offset);
+            record.attribute(offset).freq = Some(c.u8("an access counter")?);
             return Ok(None);
         }
         opcode::KEY_META if cx.header.dialect == Dialect::Redis => {
@@ -185,8 +210,7 @@ fn read_opcode<'a>(
                 c.take(4, "a metadata class")?;
                 skip::module_items(c)?;
             }
-            attributes.metadata = c.since(from);
-            attributes.start.get_or_insert(offset);
+            record.attribute(offset).metadata = c.since(from);
             return Ok(None);
         }
         opcode::SLOT_IMPORT => {
@@ -314,7 +338,7 @@ fn read_opcode<'a>(
 pub struct Scanner<'a> {
     c: Cursor<'a>,
     cx: Context,
-    attributes: Attributes<'a>,
+    record: Record<'a>,
     ended: bool,
 }
 
@@ -332,7 +356,7 @@ impl<'a> Scanner<'a> {
         Scanner {
             c,
             cx,
-            attributes: Attributes::default(),
+            record: Record::new(),
             ended: false,
         }
     }
@@ -363,35 +387,46 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next item, `None` after the last: behind the EOF opcode, at the end of the window, after an error.
-    #[inline]
     pub fn next_item(&mut self) -> Result<Option<Item<'a>>> {
+        Ok(match self.step()? {
+            Some(Step::Key) => Some(Item::Key(self.record.entry)),
+            Some(Step::Item(item)) => Some(item),
+            None => None,
+        })
+    }
+
+    /// The same, but a key is left in [`Scanner::entry`].
+    #[inline(always)]
+    pub(crate) fn step(&mut self) -> Result<Option<Step<'a>>> {
         if self.ended {
             return Ok(None);
         }
         let r = self.read();
-        if matches!(r, Err(_) | Ok(Item::End)) {
+        if matches!(r, Err(_) | Ok(Step::Item(Item::End))) {
             self.ended = true;
         }
         r.map(Some)
     }
 
+    /// The key that was come to last.
+    #[inline]
+    pub(crate) fn entry(&self) -> &Entry<'a> {
+        &self.record.entry
+    }
+
     #[inline(always)]
-    fn read(&mut self) -> Result<Item<'a>> {
-        let mut item = read_head(&mut self.c, &mut self.cx, &mut self.attributes, true)?;
-        if let Item::Key(entry) = &mut item {
-            let from = self.c.position();
-            let left = skip::value(
-                &mut self.c,
-                entry.value_type,
-                &self.cx.templates,
-                true,
-                usize::MAX,
-            )
-            .map_err(|e| name(e, entry))?;
-            debug_assert!(matches!(left, None::<Units>));
-            entry.body = self.c.since(from);
+    fn read(&mut self) -> Result<Step<'a>> {
+        let Scanner { c, cx, record, .. } = self;
+        let step = read_head(c, cx, record, true)?;
+        if matches!(step, Step::Key) {
+            let from = c.position();
+            let t = record.entry.value_type;
+            if let Err(e) = skip::value(c, t, &cx.templates, true, usize::MAX) {
+                return Err(name(e, &record.entry));
+            }
+            record.entry.body = c.since(from);
         }
-        Ok(item)
+        Ok(step)
     }
 
     /// Whether every byte of the window has been read.

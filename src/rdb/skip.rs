@@ -179,7 +179,7 @@ pub fn skip_str(c: &mut Cursor<'_>) -> Result<()> {
     }
 }
 
-#[inline]
+#[inline(never)]
 fn skip_long_str(c: &mut Cursor<'_>) -> Result<()> {
     let start = c.position();
     let r = match length::read_form(c) {
@@ -201,7 +201,7 @@ fn skip_long_str(c: &mut Cursor<'_>) -> Result<()> {
 
 /// Walks a value until it ends (`None`), or until the cursor passes position `stop` inside a counted value: then what is left of
 /// its units.
-#[inline]
+#[inline(always)]
 pub fn value(
     c: &mut Cursor<'_>,
     t: ValueType,
@@ -212,6 +212,17 @@ pub fn value(
     if t == ValueType::String {
         return skip_str(c).map(|()| None);
     }
+    collection(c, t, templates, whole, stop)
+}
+
+#[inline(never)]
+fn collection(
+    c: &mut Cursor<'_>,
+    t: ValueType,
+    templates: &Templates,
+    whole: bool,
+    stop: usize,
+) -> Result<Option<Units>> {
     if let Some((unit, prefix)) = Unit::of(t) {
         let mut units = Units::read(c, unit, prefix, whole)?;
         units.skip(c, stop)?;

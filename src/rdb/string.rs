@@ -83,8 +83,23 @@ impl<'a> RdbStr<'a> {
     }
 
     /// Reads a string.
-    #[inline]
+    #[inline(always)]
     pub fn read(c: &mut Cursor<'a>) -> Result<Self> {
+        // The 6-bit length: nearly every string there is.
+        match c.rest().split_first() {
+            Some((&n, rest)) if n < 0x40 && rest.len() >= usize::from(n) => {
+                c.set_position(c.position() + 1 + usize::from(n));
+                Ok(RdbStr {
+                    offset: c.offset() - u64::from(n),
+                    form: Form::Raw(&rest[..usize::from(n)]),
+                })
+            }
+            _ => Self::read_any(c),
+        }
+    }
+
+    #[inline(never)]
+    fn read_any(c: &mut Cursor<'a>) -> Result<Self> {
         let start = c.offset();
         match length::read_form(c)? {
             Length::Len(n) => Ok(RdbStr {
