@@ -1,102 +1,87 @@
 //! Sixteen bytes at a time: which of them JSON wants escaped, and which are not ASCII.
 #![allow(unsafe_code)] // one call, of a function that needs SSE2, which every x86-64 has
 
-/// Sixteen bytes of input, those past its end zero.
-#[derive(Clone, Copy)]
-pub(super) struct Block([u8; 16]);
+/// A bit for each byte that must be escaped, and one for each that is not ASCII.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub(super) escape: u32,
+    pub(super) high: u32,
+}
 
-impl Block {
-    /// Sixteen bytes.
-    #[inline(always)]
-    pub(super) fn whole(bytes: [u8; 16]) -> Block {
-        Block(bytes)
-    }
+/// Looks at sixteen bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn classify(bytes: &[u8; 16]) -> Marks {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128};
+    // SAFETY: SSE2 is part of every x86-64, and the reference is to sixteen bytes, which need no alignment here.
+    unsafe { classify_sse2(_mm_loadu_si128(bytes.as_ptr().cast::<__m128i>())) }
+}
 
-    /// The bytes.
-    #[inline(always)]
-    pub(super) fn bytes(self) -> [u8; 16] {
-        self.0
-    }
+/// Looks at sixteen bytes that are in two words, the first in the lowest bits.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn classify_words(low: u64, high: u64) -> Marks {
+    use std::arch::x86_64::_mm_set_epi64x;
+    // SAFETY: SSE2 is part of every x86-64.
+    unsafe { classify_sse2(_mm_set_epi64x(high as i64, low as i64)) }
+}
 
-    /// One of them, by its place modulo 16.
-    #[inline(always)]
-    pub(super) fn byte(self, at: usize) -> u8 {
-        self.0[at & 15]
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn classify_sse2(v: std::arch::x86_64::__m128i) -> Marks {
+    use std::arch::x86_64::*;
+    let control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+    let quote = _mm_cmpeq_epi8(v, _mm_set1_epi8(b'"' as i8));
+    let backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8(b'\\' as i8));
+    let escape = _mm_or_si128(control, _mm_or_si128(quote, backslash));
+    Marks {
+        escape: _mm_movemask_epi8(escape) as u32,
+        high: _mm_movemask_epi8(v) as u32,
     }
+}
 
-    /// The first bytes of `bytes`, of which there are at most 15, zeros behind them.
-    #[inline(always)]
-    pub(super) fn partial(bytes: &[u8]) -> Block {
-        let n = bytes.len();
-        // Two overlapping loads; the second is shifted down to where the first ends.
-        let (low, high) = if n >= 8 {
-            match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-                (Some(a), Some(b)) => (
-                    u64::from_le_bytes(*a),
-                    u64::from_le_bytes(*b).unbounded_shr(8 * (16 - n as u32)),
-                ),
-                _ => (0, 0),
-            }
-        } else if n >= 4 {
-            match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-                (Some(a), Some(b)) => (
-                    u64::from(u32::from_le_bytes(*a))
-                        | u64::from(u32::from_le_bytes(*b)) << (8 * (n - 4)),
-                    0,
-                ),
-                _ => (0, 0),
-            }
-        } else {
-            let mut low = 0;
-            for (i, &b) in bytes.iter().enumerate() {
-                low |= u64::from(b) << (8 * i);
-            }
-            (low, 0)
-        };
-        Block(((u128::from(high) << 64) | u128::from(low)).to_le_bytes())
-    }
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(super) fn classify(bytes: &[u8; 16]) -> Marks {
+    classify_plain(bytes)
+}
 
-    /// A bit for each byte that must be escaped, and one for each that is not ASCII.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(super) fn classify(self) -> (u32, u32) {
-        // SAFETY: SSE2 is part of every x86-64.
-        unsafe { self.classify_sse2() }
-    }
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(super) fn classify_words(low: u64, high: u64) -> Marks {
+    classify_plain(&(u128::from(low) | u128::from(high) << 64).to_le_bytes())
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "sse2")]
-    #[inline]
-    fn classify_sse2(self) -> (u32, u32) {
-        use std::arch::x86_64::*;
-        let v = u128::from_le_bytes(self.0);
-        let v = _mm_set_epi64x((v >> 64) as i64, v as i64);
-        let control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-        let quote = _mm_cmpeq_epi8(v, _mm_set1_epi8(b'"' as i8));
-        let backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8(b'\\' as i8));
-        let escape = _mm_or_si128(control, _mm_or_si128(quote, backslash));
-        (
-            _mm_movemask_epi8(escape) as u32,
-            _mm_movemask_epi8(v) as u32,
-        )
+/// The same a byte at a time.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn classify_plain(bytes: &[u8; 16]) -> Marks {
+    let (mut escape, mut high) = (0, 0);
+    for (i, &b) in bytes.iter().enumerate() {
+        escape |= u32::from(b < 0x20 || b == b'"' || b == b'\\') << i;
+        high |= u32::from(b >= 0x80) << i;
     }
+    Marks { escape, high }
+}
 
-    #[cfg(not(target_arch = "x86_64"))]
-    #[inline(always)]
-    pub(super) fn classify(self) -> (u32, u32) {
-        self.classify_plain()
+/// At most fifteen bytes as two words, zeros behind them.
+#[inline(always)]
+pub(super) fn words(bytes: &[u8]) -> (u64, u64) {
+    let n = bytes.len() as u32;
+    // Two overlapping loads; the second is shifted down to where the first ends.
+    if let (Some(a), Some(b)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        let high = u64::from_le_bytes(*b).unbounded_shr(8u32.wrapping_mul(16u32.wrapping_sub(n)));
+        return (u64::from_le_bytes(*a), high);
     }
-
-    /// The same a byte at a time.
-    #[cfg(any(test, not(target_arch = "x86_64")))]
-    fn classify_plain(self) -> (u32, u32) {
-        let (mut escape, mut high) = (0, 0);
-        for (i, &b) in self.0.iter().enumerate() {
-            escape |= u32::from(b < 0x20 || b == b'"' || b == b'\\') << i;
-            high |= u32::from(b >= 0x80) << i;
-        }
-        (escape, high)
+    if let (Some(a), Some(b)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let high = u64::from(u32::from_le_bytes(*b)) << (8 * (n - 4));
+        return (u64::from(u32::from_le_bytes(*a)) | high, 0);
     }
+    let mut low = 0;
+    for (i, &b) in bytes.iter().enumerate() {
+        low |= u64::from(b) << (8 * i);
+    }
+    (low, 0)
 }
 
 #[cfg(test)]
@@ -104,12 +89,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partial_equals_plain() {
+    fn words_equal_plain() {
         let bytes: Vec<u8> = (1..=15).collect();
         for n in 0..16 {
             let mut want = [0; 16];
             want[..n].copy_from_slice(&bytes[..n]);
-            assert_eq!(Block::partial(&bytes[..n]).bytes(), want, "{n}");
+            let (low, high) = words(&bytes[..n]);
+            assert_eq!(low.to_le_bytes(), want[..8], "{n}");
+            assert_eq!(high.to_le_bytes(), want[8..], "{n}");
         }
     }
 
@@ -120,7 +107,12 @@ mod tests {
                 let mut block = [b'x'; 16];
                 block[at] = b;
                 block[15 - at] = b.wrapping_mul(7);
-                assert_eq!(Block(block).classify(), Block(block).classify_plain());
+                let v = u128::from_le_bytes(block);
+                assert_eq!(classify(&block), classify_plain(&block));
+                assert_eq!(
+                    classify_words(v as u64, (v >> 64) as u64),
+                    classify_plain(&block)
+                );
             }
         }
     }

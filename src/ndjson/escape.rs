@@ -8,7 +8,7 @@
 //! One pass: sixteen bytes are copied, and looked at for what must be escaped and for what is not ASCII. Only at the first byte
 //! that is not ASCII is the rest checked for UTF-8, and if it fails what was written is taken back.
 
-use super::block::Block;
+use super::block::{classify, classify_words, words};
 use crate::encode::out::Out;
 use crate::error::Result;
 use crate::rdb::packed::Element;
@@ -146,49 +146,118 @@ static ESCAPES: [([u8; 8], u8); 256] = {
 /// Appends `bytes` escaped, in quotes if so wanted; if they are not `valid` already and turn out not to be UTF-8, appends
 /// nothing and gives false.
 #[inline]
-fn escape(bytes: &[u8], mut valid: bool, quotes: bool, out: &mut Out<'_>) -> bool {
-    // Every byte may take six, and a block is written whole.
+fn escape(bytes: &[u8], valid: bool, quotes: bool, out: &mut Out<'_>) -> bool {
+    // Every byte may take six, and blocks are written whole.
     let room = out.room(bytes.len() * 6 + 32);
-    let (mut i, mut o) = (0, 0);
+    let mut o = 0;
     if quotes {
         room[0] = b'"';
         o = 1;
     }
-    while i < bytes.len() {
-        let rest = &bytes[i..];
-        let (block, n) = match rest.first_chunk::<16>() {
-            Some(b) => (Block::whole(*b), 16),
-            None => (Block::partial(rest), rest.len()),
-        };
-        let (escape, high) = block.classify();
-        if !valid && high != 0 {
-            if simdutf8::basic::from_utf8(rest).is_err() {
-                return false;
+    let n = bytes.len();
+    let (i, clean) = if n < 16 {
+        let (low, high) = words(bytes);
+        let marks = classify_words(low, high);
+        copy(room, o, &low.to_le_bytes());
+        copy(room, o + 8, &high.to_le_bytes());
+        let within = (1 << n) - 1;
+        (0, (marks.escape | marks.high) & within == 0)
+    } else {
+        let mut i = 0;
+        loop {
+            let Some(block) = bytes.get(i..).and_then(|b| b.first_chunk::<16>()) else {
+                break (i, true);
+            };
+            copy(room, o + i, block);
+            let marks = classify(block);
+            if marks.escape | marks.high != 0 {
+                break (i, false);
             }
-            valid = true;
-        }
-        let Some(to) = room.get_mut(o..).and_then(|r| r.first_chunk_mut::<16>()) else {
-            return false; // Not reached: there is room for six times the bytes and a block.
-        };
-        *to = block.bytes();
-        let plain = (escape | 1 << n).trailing_zeros() as usize;
-        i += plain;
-        o += plain;
-        if plain < n {
-            let (text, len) = &ESCAPES[usize::from(block.byte(plain))];
-            if let Some(to) = room.get_mut(o..).and_then(|r| r.first_chunk_mut::<8>()) {
-                *to = *text;
+            i += 16;
+            if i + 16 > n && i < n {
+                // The last block, again from where it is whole.
+                i = n - 16;
             }
-            i += 1;
-            o += usize::from(*len);
         }
-    }
+    };
+    o += match clean {
+        true => n,
+        false => match rest(bytes, i, valid, room.get_mut(o..).unwrap_or_default()) {
+            Some(written) => written,
+            None => return false,
+        },
+    };
     if quotes {
         room[o] = b'"';
         o += 1;
     }
     out.advance(o);
     true
+}
+
+/// Goes on from byte `at`, before which nothing had to be escaped, where something must be or may not be UTF-8. Gives how many bytes
+/// are in `to` then, or nothing if the bytes are not UTF-8.
+fn rest(bytes: &[u8], at: usize, mut valid: bool, to: &mut [u8]) -> Option<usize> {
+    let (mut i, mut o) = (at, at);
+    // Blocks with another behind them: what follows an escape is copied sixteen bytes at a time too.
+    while let Some(two) = bytes.get(i..).and_then(|b| b.first_chunk::<32>()) {
+        let block = two.first_chunk::<16>()?;
+        let marks = classify(block);
+        copy(to, o, block);
+        if marks.high != 0 && !valid {
+            valid = is_utf8_from(bytes, i)?;
+        }
+        let (mut left, mut from) = (marks.escape, 0);
+        while left != 0 {
+            let k = left.trailing_zeros() as usize;
+            left &= left - 1;
+            o += k - from;
+            from = k + 1;
+            o += put_escape(two[k & 15], to, o);
+            copy(to, o, two.get(from..)?.first_chunk::<16>()?);
+        }
+        o += 16 - from;
+        i += 16;
+    }
+    while let Some(&b) = bytes.get(i) {
+        if b >= 0x80 && !valid {
+            valid = is_utf8_from(bytes, i)?;
+        }
+        if ESCAPES[usize::from(b)].1 == 0 {
+            *to.get_mut(o)? = b;
+            o += 1;
+        } else {
+            o += put_escape(b, to, o);
+        }
+        i += 1;
+    }
+    Some(o)
+}
+
+/// Whether the bytes are UTF-8, given that those before `i` are ASCII.
+fn is_utf8_from(bytes: &[u8], i: usize) -> Option<bool> {
+    simdutf8::basic::from_utf8(bytes.get(i..)?).ok().map(|_| true)
+}
+
+/// Writes the escape of a byte; gives its length.
+#[inline(always)]
+fn put_escape(b: u8, to: &mut [u8], o: usize) -> usize {
+    if b >= 0x20 {
+        // A quote or a backslash: known without waiting for the table.
+        copy(to, o, &[b'\\', b]);
+        return 2;
+    }
+    let (text, len) = &ESCAPES[usize::from(b)];
+    copy(to, o, text);
+    usize::from(*len)
+}
+
+/// Copies `N` bytes to `to[o..]`, where there is room for them: see [`escape`].
+#[inline(always)]
+fn copy<const N: usize>(to: &mut [u8], o: usize, bytes: &[u8; N]) {
+    if let Some(to) = to.get_mut(o..).and_then(|t| t.first_chunk_mut::<N>()) {
+        *to = *bytes;
+    }
 }
 
 #[cfg(test)]

@@ -323,7 +323,9 @@ impl<'a, 'f> Feed<'a, 'f> {
         };
         let units = Units::read(&mut c, unit, prefix, whole)?;
         let head = c.position();
-        let wanted = self.filter.head(t.logical(), entry.expire_at_ms) && self.filter.key(key);
+        let wanted = self.filter.db(entry.db)
+            && self.filter.head(t.logical(), entry.expire_at_ms)
+            && self.filter.key(key);
         let mut giant = Giant {
             entry: Entry {
                 key: RdbStr::raw(b"", entry.key.offset()),
