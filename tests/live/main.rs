@@ -257,6 +257,7 @@ fn decode(file: &Path, args: &[&str]) -> Vec<Value> {
         .arg("decode")
         .arg(file)
         .args(args)
+        .arg("--quiet") // no summary, so that whatever is said is a complaint
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
