@@ -16,6 +16,7 @@ use crate::rdb::header::{HEADER_LEN, Header};
 use crate::rdb::scan::{self, Context, Item, Record, Step};
 use crate::rdb::skip::{self, Unit, Units};
 use crate::rdb::string::{RdbStr, Scratch};
+use crate::rdb::template::Templates;
 use crate::rdb::value_type::ValueType;
 use crate::source::{Chunk, Window};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) enum Work {
     Pass,
     /// Walk the items.
     Items(Context),
+    /// Nothing more: whoever asked for the job has been shown its items.
+    Seen,
     /// Units of a giant value.
     Part {
         giant: Arc<Giant>,
@@ -172,14 +175,35 @@ impl<'a, 'f> Feed<'a, 'f> {
         self.window.recycle(chunk);
     }
 
+    /// Whether [`Feed::next_seen`] can be used.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.window.is_whole()
+    }
+
     /// The next job; `None` behind the last. An error comes after the jobs of all that stands before it.
     pub(crate) fn next(&mut self) -> Result<Option<Job<'a>>> {
+        self.next_job(None::<fn(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>>)
+    }
+
+    /// The same for one thread alone, and a window that is whole: `see` is shown each item as it is scanned, so that nobody
+    /// need walk it again. It may ask, by true, for the batch to end there.
+    pub(crate) fn next_seen(
+        &mut self,
+        see: impl FnMut(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>,
+    ) -> Result<Option<Job<'a>>> {
+        self.next_job(Some(see))
+    }
+
+    fn next_job(
+        &mut self,
+        see: Option<impl FnMut(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>>,
+    ) -> Result<Option<Job<'a>>> {
         if let Some(e) = self.failed.take() {
             self.state = State::Ended;
             return Err(e);
         }
         let job = match self.state {
-            State::Items => self.items(),
+            State::Items => self.items(see),
             State::Giant { units, head } => self.part(units, head).map(Some),
             State::Ended => Ok(None),
         };
@@ -193,15 +217,19 @@ impl<'a, 'f> Feed<'a, 'f> {
         })
     }
 
-    fn items(&mut self) -> Result<Option<Job<'a>>> {
+    fn items(
+        &mut self,
+        mut see: Option<impl FnMut(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>>,
+    ) -> Result<Option<Job<'a>>> {
+        let seen = see.is_some();
         loop {
             let context = self.cx.clone();
             let mut batch = Batch {
                 len: 0,
                 wanted: self.filter.db(context.db),
             };
-            match self.walk(&mut batch)? {
-                Cut::Batch => return Ok(Some(self.job(&batch, context))),
+            match self.walk(&mut batch, &mut see)? {
+                Cut::Batch => return Ok(Some(self.job(&batch, context, seen))),
                 Cut::More => {
                     self.cx = context;
                     self.window.fill();
@@ -211,7 +239,7 @@ impl<'a, 'f> Feed<'a, 'f> {
                     return self.begin_giant().map(Some);
                 }
                 Cut::End => {
-                    let job = self.job(&batch, context);
+                    let job = self.job(&batch, context, seen);
                     self.finish();
                     return Ok(Some(job));
                 }
@@ -219,20 +247,25 @@ impl<'a, 'f> Feed<'a, 'f> {
         }
     }
 
-    fn job(&mut self, batch: &Batch, context: Context) -> Job<'a> {
+    fn job(&mut self, batch: &Batch, context: Context, seen: bool) -> Job<'a> {
         Job {
             offset: self.window.offset(),
             chunk: self.window.take(batch.len),
-            work: if batch.wanted {
-                Work::Items(context)
-            } else {
-                Work::Pass
+            work: match (seen, batch.wanted) {
+                (true, _) => Work::Seen,
+                (false, true) => Work::Items(context),
+                (false, false) => Work::Pass,
             },
         }
     }
 
     /// Walks items from the window's start until there is enough for a batch.
-    fn walk(&mut self, batch: &mut Batch) -> Result<Cut> {
+    #[inline]
+    fn walk(
+        &mut self,
+        batch: &mut Batch,
+        see: &mut Option<impl FnMut(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>>,
+    ) -> Result<Cut> {
         let whole = self.window.is_whole();
         let mut c = Cursor::new(self.window.bytes(), self.window.offset());
         if self.window.offset() == 0 {
@@ -263,16 +296,17 @@ impl<'a, 'f> Feed<'a, 'f> {
                     return stop(batch, e, &mut self.failed);
                 }
             };
-            match step {
+            match &step {
                 Step::Key => {
+                    let from = c.position();
                     let until = if self.whole_values {
                         usize::MAX
                     } else {
-                        c.position() + BATCH
+                        from + BATCH
                     };
                     let (t, templates) = (record.entry.value_type, &self.cx.templates);
                     match skip::value(&mut c, t, templates, whole, until) {
-                        Ok(None) => {}
+                        Ok(None) => record.entry.body = c.since(from),
                         Ok(Some(_)) if batch.len == 0 => return Ok(Cut::Giant),
                         Ok(Some(_)) => return Ok(Cut::Batch),
                         Err(e) => {
@@ -285,7 +319,7 @@ impl<'a, 'f> Feed<'a, 'f> {
                     self.cx.db = db;
                     return Ok(Cut::Batch);
                 }
-                Step::Item(Item::SelectDb(db)) => batch.wanted = self.filter.db(db),
+                Step::Item(Item::SelectDb(db)) => batch.wanted = self.filter.db(*db),
                 Step::Item(Item::End) => {
                     batch.len = c.position();
                     return Ok(Cut::End);
@@ -293,9 +327,13 @@ impl<'a, 'f> Feed<'a, 'f> {
                 Step::Item(Item::Hint) => {}
                 Step::Item(_) => batch.wanted = true,
             }
+            let enough = match see {
+                Some(see) => see(&step, &record.entry, &self.cx.templates)?,
+                None => false,
+            };
             if !record.pending {
                 batch.len = c.position();
-                if batch.len >= BATCH {
+                if batch.len >= BATCH || enough {
                     return Ok(Cut::Batch);
                 }
             }

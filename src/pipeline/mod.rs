@@ -23,9 +23,11 @@ use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::filter::Filter;
 use crate::rdb::crc64;
-use crate::rdb::header::Header;
+use crate::rdb::entry::Entry;
+use crate::rdb::header::{HEADER_LEN, Header};
 use crate::rdb::scan::{self, Scanner, Step};
 use crate::rdb::string::Scratch;
+use crate::rdb::template::Templates;
 use crate::sink::Sink;
 use crate::source::Source;
 use batch::{Feed, Job, Work};
@@ -93,6 +95,8 @@ struct Shared<'a, 'r> {
     keys: AtomicU64,
     skipped: Mutex<(u64, Vec<RdbError>)>,
     limited: AtomicBool,
+    /// Whether one thread does it all.
+    alone: bool,
 }
 
 /// Sends every wanted item of `source` through an encoder of each worker and into `sink`, in order. Gives the
@@ -130,6 +134,7 @@ pub fn run<E: Encode>(
         keys: AtomicU64::new(0),
         skipped: Mutex::new((0, Vec::new())),
         limited: AtomicBool::new(options.limit == Some(0)),
+        alone: threads == 1,
     };
     let work = || {
         let mut e = encoder(header);
@@ -189,73 +194,74 @@ pub fn run<E: Encode>(
 
 /// What one worker does until there is nothing left to do.
 fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool) {
+    let report = |done: &Done| {
+        shared.keys.fetch_add(done.keys, Ordering::Relaxed);
+        shared.progress.add(done.keys, done.input, seen_by_jobs);
+    };
     let mut done_with = None;
+    let mut scratch = Scratch::new();
     loop {
-        let (job, seq) = {
-            let mut feed = shared.feed.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(chunk) = done_with.take() {
-                feed.0.recycle(chunk);
-            }
-            if shared.order.is_stopped() || shared.limited.load(Ordering::Relaxed) {
-                return;
-            }
-            let job = feed.0.next();
-            let seq = feed.1;
-            feed.1 += 1;
-            (job, seq)
+        let mut feed = shared.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chunk) = done_with.take() {
+            feed.0.recycle(chunk);
+        }
+        if shared.order.is_stopped() || shared.limited.load(Ordering::Relaxed) {
+            return;
+        }
+        let seq = feed.1;
+        feed.1 += 1;
+        let mut turn = Turn {
+            order: &shared.order,
+            seq,
+            seam: None,
         };
-        let report = |done: &Done| {
-            shared.keys.fetch_add(done.keys, Ordering::Relaxed);
-            shared.progress.add(done.keys, done.input, seen_by_jobs);
+        let mut done = Done::default();
+        let job = if shared.alone && feed.0.is_whole() {
+            let mut out = Out::draining(shared.order.spare(), &turn);
+            let r = feed.0.next_seen(|step, entry, templates| {
+                one(shared, encoder, step, entry, templates, &mut scratch, &mut out, &mut done.keys)
+            });
+            (done.buffer, done.len) = out.into_parts();
+            r
+        } else {
+            feed.0.next()
         };
+        drop(feed);
         match job {
             Ok(None) => return,
-            Err(e) => {
-                let done = Done {
-                    error: Some(e),
-                    ..Done::default()
-                };
-                shared.order.deliver(seq, done, report);
-                return;
-            }
             Ok(Some(job)) => {
-                let done = do_job(shared, encoder, &job, seq);
+                do_job(shared, encoder, &job, &mut turn, &mut scratch, &mut done);
                 shared.order.deliver(seq, done, report);
                 done_with = Some(job.chunk);
+            }
+            Err(e) => {
+                done.error = Some(e);
+                shared.order.deliver(seq, done, report);
+                return;
             }
         }
     }
 }
 
-fn do_job<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, job: &Job<'_>, seq: u64) -> Done {
+fn do_job<E: Encode>(
+    shared: &Shared<'_, '_>,
+    encoder: &mut E,
+    job: &Job<'_>,
+    turn: &mut Turn<'_, '_>,
+    scratch: &mut Scratch,
+    done: &mut Done,
+) {
     let bytes = job.chunk.bytes();
-    let crc = if shared.options.checksum {
-        crc64::checksum(bytes)
-    } else {
-        0
-    };
-    let mut done = Done {
-        crc,
-        input: bytes.len() as u64,
-        ..Done::default()
-    };
-    let mut turn = Turn {
-        order: &shared.order,
-        seq,
-        seam: None,
-    };
+    done.input = bytes.len() as u64;
+    if shared.options.checksum {
+        done.crc = crc64::checksum(bytes);
+    }
     match &job.work {
-        Work::Pass => {}
+        Work::Pass | Work::Seen => {}
         Work::Items(context) => {
-            let mut out = Out::draining(shared.order.spare(), &turn);
-            let r = items(
-                shared,
-                encoder,
-                job,
-                context.clone(),
-                &mut out,
-                &mut done.keys,
-            );
+            let mut out = Out::draining(shared.order.spare(), turn);
+            let keys = &mut done.keys;
+            let r = items(shared, encoder, job, context.clone(), scratch, &mut out, keys);
             done.error = r.err();
             (done.buffer, done.len) = out.into_parts();
         }
@@ -266,10 +272,10 @@ fn do_job<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, job: &Job<'_>, se
             last,
         } => {
             turn.seam = Some(Seam::new(giant.clone(), *first));
-            let mut out = Out::draining(shared.order.spare(), &turn);
+            let mut out = Out::draining(shared.order.spare(), turn);
             let total = || {
                 // Parts before this one have been counted once it is this one's turn.
-                shared.order.wait(seq);
+                shared.order.wait(turn.seq);
                 giant.elements.load(Ordering::Relaxed)
             };
             let part = Part {
@@ -290,7 +296,6 @@ fn do_job<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, job: &Job<'_>, se
             done.part = turn.seam.take().map(|s| (s, elements));
         }
     }
-    done
 }
 
 /// Walks the items of a batch.
@@ -299,68 +304,88 @@ fn items<E: Encode>(
     encoder: &mut E,
     job: &Job<'_>,
     context: scan::Context,
+    scratch: &mut Scratch,
     out: &mut Out<'_>,
     keys: &mut u64,
 ) -> Result<()> {
-    let filter = shared.options.filter;
     let mut c = Cursor::new(job.chunk.bytes(), job.offset);
     if job.offset == 0 {
-        c.set_position(crate::rdb::header::HEADER_LEN);
+        c.set_position(HEADER_LEN);
     }
     let mut scanner = Scanner::within(c, context);
-    let mut scratch = Scratch::new();
     while !scanner.is_at_end() {
-        match scanner.step()? {
-            Some(Step::Key) => {}
-            Some(Step::Item(item)) => {
-                encoder.item(&item, out)?;
-                continue;
-            }
-            None => break,
-        }
-        let entry = scanner.entry();
-        if !filter.is_pass_all() {
-            if !filter.db(entry.db)
-                || !filter.head(entry.value_type.logical(), entry.expire_at_ms)
-                || !filter.size(entry.body.len() as u64)
-            {
-                continue;
-            }
-            if filter.needs_key() && !filter.key(entry.key.as_bytes(&mut scratch)?) {
-                continue;
-            }
-        }
-        let mark = out.mark();
-        let mut r = Ok(());
-        if shared.options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {
-            // Part of it may be written before the rest is found to be broken: look first.
-            let mut nowhere = Out::draining(Vec::new(), &Nowhere);
-            r = encoder.entry(entry, scanner.templates(), &mut nowhere);
-        }
-        let r = r.and_then(|()| encoder.entry(entry, scanner.templates(), out));
-        if let Err(e) = r {
-            let e = scan::name(e, entry);
-            out.rewind(mark);
-            if shared.options.on_error == OnError::Stop || e.kind() == ErrorKind::Io {
-                return Err(e);
-            }
-            let mut skipped = shared
-                .skipped
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            skipped.0 += 1;
-            if skipped.1.len() < TOLD {
-                skipped.1.push(e);
-            }
-            continue;
-        }
-        *keys += 1;
-        if let Some(limit) = shared.options.limit
-            && shared.keys.load(Ordering::Relaxed) + *keys >= limit
-        {
-            shared.limited.store(true, Ordering::Relaxed);
-            return Ok(());
+        let Some(step) = scanner.step()? else {
+            break;
+        };
+        let (entry, templates) = (scanner.entry(), scanner.templates());
+        if one(shared, encoder, &step, entry, templates, scratch, out, keys)? {
+            break;
         }
     }
     Ok(())
+}
+
+/// Filters and encodes one item; gives whether it was the last that is wanted.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // the loop's variables, called from the two places that walk items
+fn one<E: Encode>(
+    shared: &Shared<'_, '_>,
+    encoder: &mut E,
+    step: &Step<'_>,
+    entry: &Entry<'_>,
+    templates: &Templates,
+    scratch: &mut Scratch,
+    out: &mut Out<'_>,
+    keys: &mut u64,
+) -> Result<bool> {
+    if let Step::Item(item) = step {
+        encoder.item(item, out)?;
+        return Ok(false);
+    }
+    if !is_wanted(shared.options.filter, entry, scratch)? {
+        return Ok(false);
+    }
+    let mark = out.mark();
+    let mut r = Ok(());
+    if shared.options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {
+        // Part of it may be written before the rest is found to be broken: look first.
+        let mut nowhere = Out::draining(Vec::new(), &Nowhere);
+        r = encoder.entry(entry, templates, &mut nowhere);
+    }
+    if let Err(e) = r.and_then(|()| encoder.entry(entry, templates, out)) {
+        let e = scan::name(e, entry);
+        out.rewind(mark);
+        if shared.options.on_error == OnError::Stop || e.kind() == ErrorKind::Io {
+            return Err(e);
+        }
+        let mut skipped = shared
+            .skipped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        skipped.0 += 1;
+        if skipped.1.len() < TOLD {
+            skipped.1.push(e);
+        }
+        return Ok(false);
+    }
+    *keys += 1;
+    match shared.options.limit {
+        Some(limit) if shared.keys.load(Ordering::Relaxed) + *keys >= limit => {
+            shared.limited.store(true, Ordering::Relaxed);
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Asks the filter, the cheapest question first.
+#[inline]
+fn is_wanted(filter: &Filter, entry: &Entry<'_>, scratch: &mut Scratch) -> Result<bool> {
+    if filter.is_pass_all() {
+        return Ok(true);
+    }
+    Ok(filter.db(entry.db)
+        && filter.head(entry.value_type.logical(), entry.expire_at_ms)
+        && filter.size(entry.body.len() as u64)
+        && (!filter.needs_key() || filter.key(entry.key.as_bytes(scratch)?)))
 }
