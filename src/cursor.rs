@@ -57,6 +57,12 @@ impl<'a> Cursor<'a> {
         self.at >= self.bytes.len()
     }
 
+    /// All bytes of the window, those read included.
+    #[inline]
+    pub fn window(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The bytes not yet read.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {

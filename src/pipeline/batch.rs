@@ -288,6 +288,23 @@ impl<'a, 'f> Feed<'a, 'f> {
             }
         };
         loop {
+            // The commonest records by far, when nobody wants to see them.
+            if see.is_none() && !record.pending {
+                let mut at = c.position();
+                while let Some(end) = skip::string_record_end(c.window(), at) {
+                    at = end;
+                    if at >= BATCH {
+                        break;
+                    }
+                }
+                if at > c.position() {
+                    c.set_position(at);
+                    batch.len = at;
+                    if at >= BATCH {
+                        return Ok(Cut::Batch);
+                    }
+                }
+            }
             let db = self.cx.db;
             let step = match scan::read_head(&mut c, &mut self.cx, &mut record, whole) {
                 Ok(step) => step,

@@ -13,6 +13,7 @@
 //! of them: that is how a value larger than a batch is cut, and how one that is still arriving is walked only once.
 
 use super::length::{self, Length};
+use super::opcode;
 use super::packed::listpack;
 use super::string::{self, RdbStr, Scratch};
 use super::template::Templates;
@@ -97,57 +98,110 @@ impl Units {
     #[inline]
     pub fn skip(&mut self, c: &mut Cursor<'_>, stop: usize) -> Result<()> {
         match self.unit {
-            Unit::Str => self.walk(c, stop, skip_str),
-            Unit::Pair => self.walk(c, stop, |c| {
-                skip_str(c)?;
-                skip_str(c)
-            }),
-            Unit::TextScore => self.walk(c, stop, |c| {
-                skip_str(c)?;
-                let n = c.u8("a score")?;
-                if n < 253 {
-                    c.take(n.into(), "a score")?;
-                }
-                Ok(())
-            }),
-            Unit::Score => self.walk(c, stop, |c| {
-                skip_str(c)?;
-                c.take(8, "a score").map(drop)
-            }),
-            Unit::Node => self.walk(c, stop, |c| {
-                length::read(c, "the container of a quicklist node")?;
-                skip_str(c)
-            }),
-            Unit::ExpiryPair => self.walk(c, stop, |c| {
-                length::read(c, "a field expiry")?;
-                skip_str(c)?;
-                skip_str(c)
-            }),
-            Unit::PairExpiry => self.walk(c, stop, |c| {
-                skip_str(c)?;
-                skip_str(c)?;
-                c.take(8, "a field expiry").map(drop)
-            }),
+            Unit::Str => self.walk(c, stop, str_end),
+            Unit::Pair => self.walk(c, stop, |b, at| str_end(b, str_end(b, at)?)),
+            Unit::Score => self.walk(c, stop, |b, at| Some(str_end(b, at)? + 8)),
+            Unit::TextScore | Unit::Node | Unit::ExpiryPair | Unit::PairExpiry => {
+                self.walk(c, stop, |_, _| None)
+            }
         }
     }
 
+    /// `quick` tells where the unit at a position ends, if that can be told quickly; any other unit is read in full.
     #[inline(always)]
-    fn walk<'a>(
+    fn walk(
         &mut self,
-        c: &mut Cursor<'a>,
+        c: &mut Cursor<'_>,
         stop: usize,
-        unit: impl Fn(&mut Cursor<'a>) -> Result<()>,
+        quick: impl Fn(&[u8], usize) -> Option<usize>,
     ) -> Result<()> {
-        while self.left > 0 && c.position() < stop {
-            let start = c.position();
-            if let Err(e) = unit(c) {
-                c.set_position(start);
-                return Err(e);
+        let bytes = c.window();
+        let (mut at, mut left) = (c.position(), self.left);
+        while left > 0 && at < stop {
+            match quick(bytes, at) {
+                Some(end) if end <= bytes.len() => at = end,
+                _ => {
+                    c.set_position(at);
+                    self.left = left;
+                    if let Err(e) = self.unit(c) {
+                        c.set_position(at);
+                        return Err(e);
+                    }
+                    at = c.position();
+                }
             }
-            self.left -= 1;
+            left -= 1;
         }
+        c.set_position(at);
+        self.left = left;
         Ok(())
     }
+
+    /// Passes over one unit.
+    #[inline(never)]
+    fn unit(&self, c: &mut Cursor<'_>) -> Result<()> {
+        match self.unit {
+            Unit::Str => skip_str(c),
+            Unit::Pair => {
+                skip_str(c)?;
+                skip_str(c)
+            }
+            Unit::TextScore => {
+                skip_str(c)?;
+                match c.u8("a score")? {
+                    253..=255 => Ok(()),
+                    n => c.take(n.into(), "a score").map(drop),
+                }
+            }
+            Unit::Score => {
+                skip_str(c)?;
+                c.take(8, "a score").map(drop)
+            }
+            Unit::Node => {
+                length::read(c, "the container of a quicklist node")?;
+                skip_str(c)
+            }
+            Unit::ExpiryPair => {
+                length::read(c, "a field expiry")?;
+                skip_str(c)?;
+                skip_str(c)
+            }
+            Unit::PairExpiry => {
+                skip_str(c)?;
+                skip_str(c)?;
+                c.take(8, "a field expiry").map(drop)
+            }
+        }
+    }
+}
+
+/// Where the string at position `at` ends, by its first byte alone or with one more; nothing for the rarer forms, nor at the end of
+/// the window. The end may lie beyond the window. The plain version is [`skip_str`].
+#[inline(always)]
+pub(crate) fn str_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let &b = bytes.get(at)?;
+    let len = match b {
+        0..0x40 => 1 + usize::from(b),
+        0x40..0x80 => 2 + (usize::from(b & 0x3f) << 8 | usize::from(*bytes.get(at + 1)?)),
+        0xc0 => 2,
+        0xc1 => 3,
+        0xc2 => 5,
+        _ => return None,
+    };
+    Some(at + len)
+}
+
+/// Where the record at position `at` ends if it is a string with at most an expiry in milliseconds, and lies in the window.
+#[inline(always)]
+pub(crate) fn string_record_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    if *bytes.get(at)? == opcode::EXPIRETIME_MS {
+        at += 9;
+    }
+    if *bytes.get(at)? != 0 {
+        return None;
+    }
+    let end = str_end(bytes, str_end(bytes, at + 1)?)?;
+    (end <= bytes.len()).then_some(end)
 }
 
 /// Reads a count of things of at least `least` bytes each. One that is more than a whole window can hold is refused.
@@ -412,4 +466,63 @@ fn stream_tail(c: &mut Cursor<'_>, v: u8, whole: bool) -> Result<()> {
 fn ids(c: &mut Cursor<'_>, whole: bool, what: &str) -> Result<()> {
     let n = count(c, 16, whole, what)?;
     c.take(n.saturating_mul(16), what).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that look like strings often enough, whatever they are.
+    fn noise(seed: u64, len: usize) -> Vec<u8> {
+        let mut x = seed;
+        (0..len)
+            .map(|_| {
+                x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                match (x >> 40) as u8 {
+                    b @ 0..0xd0 => b & 0x0f,
+                    b @ 0xd0..0xe0 => 0xc0 | (b & 3),
+                    b => b,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn quick_equals_plain() {
+        let mut quick = 0;
+        for seed in 0..200_000 {
+            let bytes = noise(seed, 40);
+            let mut c = Cursor::new(&bytes, 0);
+            if let Some(end) = str_end(&bytes, 0) {
+                match skip_str(&mut c) {
+                    Ok(()) => assert_eq!(c.position(), end, "{bytes:02x?}"),
+                    Err(_) => assert!(end > bytes.len(), "{bytes:02x?}"),
+                }
+                quick += 1;
+            }
+            let mut record = vec![0];
+            record.extend_from_slice(&bytes);
+            if let Some(end) = string_record_end(&record, 0) {
+                let mut c = Cursor::new(&record, 0);
+                c.set_position(1);
+                skip_str(&mut c).unwrap();
+                skip_str(&mut c).unwrap();
+                assert_eq!(c.position(), end, "{record:02x?}");
+            }
+            for unit in [Unit::Str, Unit::Pair, Unit::Score] {
+                let units = Units { unit, left: 3 };
+                let (mut a, mut c) = (units, Cursor::new(&bytes, 0));
+                let r = a.skip(&mut c, usize::MAX);
+                let (mut left, mut plain) = (3, Cursor::new(&bytes, 0));
+                while left > 0 && units.unit(&mut plain).is_ok() {
+                    left -= 1;
+                }
+                assert_eq!((r.is_ok(), a.left), (left == 0, left), "{bytes:02x?}");
+                if r.is_ok() {
+                    assert_eq!(c.position(), plain.position(), "{bytes:02x?}");
+                }
+            }
+        }
+        assert!(quick > 100_000, "{quick}");
+    }
 }
