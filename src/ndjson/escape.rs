@@ -236,7 +236,9 @@ fn rest(bytes: &[u8], at: usize, mut valid: bool, to: &mut [u8]) -> Option<usize
 
 /// Whether the bytes are UTF-8, given that those before `i` are ASCII.
 fn is_utf8_from(bytes: &[u8], i: usize) -> Option<bool> {
-    simdutf8::basic::from_utf8(bytes.get(i..)?).ok().map(|_| true)
+    simdutf8::basic::from_utf8(bytes.get(i..)?)
+        .ok()
+        .map(|_| true)
 }
 
 /// Writes the escape of a byte; gives its length.

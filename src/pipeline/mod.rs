@@ -219,7 +219,16 @@ fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool)
         let job = if shared.alone && feed.0.is_whole() {
             let mut out = Out::draining(shared.order.spare(), &turn);
             let r = feed.0.next_seen(|step, entry, templates| {
-                one(shared, encoder, step, entry, templates, &mut scratch, &mut out, &mut done.keys)
+                one(
+                    shared,
+                    encoder,
+                    step,
+                    entry,
+                    templates,
+                    &mut scratch,
+                    &mut out,
+                    &mut done.keys,
+                )
             });
             (done.buffer, done.len) = out.into_parts();
             r
@@ -261,7 +270,15 @@ fn do_job<E: Encode>(
         Work::Items(context) => {
             let mut out = Out::draining(shared.order.spare(), turn);
             let keys = &mut done.keys;
-            let r = items(shared, encoder, job, context.clone(), scratch, &mut out, keys);
+            let r = items(
+                shared,
+                encoder,
+                job,
+                context.clone(),
+                scratch,
+                &mut out,
+                keys,
+            );
             done.error = r.err();
             (done.buffer, done.len) = out.into_parts();
         }

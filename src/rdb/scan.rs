@@ -12,12 +12,12 @@
 
 use super::entry::Entry;
 use super::header::{Dialect, HEADER_LEN, Header};
+use super::length;
 use super::opcode;
 use super::skip;
 use super::string::{RdbStr, Scratch};
 use super::template::Templates;
 use super::value_type::ValueType;
-use super::length;
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
 

@@ -477,7 +477,9 @@ mod tests {
         let mut x = seed;
         (0..len)
             .map(|_| {
-                x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                x = x
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
                 match (x >> 40) as u8 {
                     b @ 0..0xd0 => b & 0x0f,
                     b @ 0xd0..0xe0 => 0xc0 | (b & 3),

@@ -36,15 +36,19 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
             "the file is empty: a server that has saved nothing yet, or a copy that failed",
         ));
     }
-    // SAFETY: the map is read-only and the file is not truncated while it lives: see the promise above.
-    let map = unsafe { memmap2::Mmap::map(&file) }
-        .map_err(|e| RdbError::io("cannot map into memory", e))?;
+    let map = map(&file).map_err(|e| RdbError::io("cannot map into memory", e))?;
     #[cfg(unix)]
     {
         // Only advice: read ahead, and do not mind the pages behind.
         let _ = map.advise(memmap2::Advice::Sequential);
     }
     Ok(Opened::Mapped(map))
+}
+
+/// Maps a file, which nobody may truncate while the map lives: see the promise above.
+pub(super) fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
+    // SAFETY: the map is read-only, and the file is not truncated while it lives.
+    unsafe { memmap2::Mmap::map(file) }
 }
 
 /// What to say of a directory.

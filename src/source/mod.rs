@@ -5,6 +5,7 @@
 
 pub mod detect;
 mod file;
+mod spill;
 mod window;
 
 pub use window::{Chunk, Window};

@@ -1,12 +1,16 @@
 //! The bytes that have been read and not yet taken: a whole file, or a buffer that grows.
 
-use crate::error::RdbError;
+use super::spill::Spill;
+use crate::error::{RdbError, Result};
+use memmap2::Mmap;
 use std::io::Read;
 
 /// How much is read at a time when the window is small.
 const READ: usize = 256 << 10;
 /// Buffers kept for reuse.
 const SPARE: usize = 16;
+/// A buffer that grows beyond this goes to disk.
+const IN_MEMORY: usize = 16 << 20;
 
 /// Bytes of a file from [`Window::offset`] on.
 pub struct Window<'a> {
@@ -17,12 +21,45 @@ pub struct Window<'a> {
 enum Held<'a> {
     Whole(&'a [u8]),
     Growing {
-        buffer: Vec<u8>,
+        buffer: Buffer,
+        /// How large it may become in memory.
+        in_memory: usize,
         reader: Box<dyn Read + Send + 'a>,
         ended: bool,
         failed: Option<RdbError>,
         spare: Vec<Vec<u8>>,
     },
+}
+
+enum Buffer {
+    Memory(Vec<u8>),
+    Disk(Spill),
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Buffer::Memory(b) => b,
+            Buffer::Disk(s) => s.bytes(),
+        }
+    }
+
+    /// Reads up to `n` more bytes; gives how many there were.
+    fn extend(&mut self, reader: &mut dyn Read, n: usize, in_memory: usize) -> Result<u64> {
+        if let Buffer::Memory(b) = self
+            && b.len() >= in_memory
+        {
+            *self = Buffer::Disk(Spill::new(b)?);
+        }
+        match self {
+            Buffer::Memory(b) => reader
+                .take(n as u64)
+                .read_to_end(b)
+                .map(|n| n as u64)
+                .map_err(|e| RdbError::io("cannot read on", e)),
+            Buffer::Disk(s) => s.extend(reader, n as u64),
+        }
+    }
 }
 
 impl std::fmt::Debug for Window<'_> {
@@ -41,6 +78,8 @@ pub enum Chunk<'a> {
     Mapped(&'a [u8]),
     /// Read into a buffer of their own.
     Owned(Vec<u8>),
+    /// Gathered on disk: the first so many bytes of a map.
+    Spilled(Mmap, usize),
 }
 
 impl Chunk<'_> {
@@ -50,6 +89,7 @@ impl Chunk<'_> {
         match self {
             Chunk::Mapped(b) => b,
             Chunk::Owned(b) => b,
+            Chunk::Spilled(m, n) => m.get(..*n).unwrap_or_default(),
         }
     }
 }
@@ -67,7 +107,8 @@ impl<'a> Window<'a> {
     pub fn growing(first: Vec<u8>, reader: Box<dyn Read + Send + 'a>) -> Self {
         Window {
             held: Held::Growing {
-                buffer: first,
+                buffer: Buffer::Memory(first),
+                in_memory: IN_MEMORY,
                 reader,
                 ended: false,
                 failed: None,
@@ -82,7 +123,7 @@ impl<'a> Window<'a> {
     pub fn bytes(&self) -> &[u8] {
         match &self.held {
             Held::Whole(b) => b,
-            Held::Growing { buffer, .. } => buffer,
+            Held::Growing { buffer, .. } => buffer.bytes(),
         }
     }
 
@@ -106,6 +147,7 @@ impl<'a> Window<'a> {
     pub fn fill(&mut self) {
         let Held::Growing {
             buffer,
+            in_memory,
             reader,
             ended,
             failed,
@@ -117,12 +159,13 @@ impl<'a> Window<'a> {
         if *ended {
             return;
         }
-        let want = buffer.len().clamp(READ, 64 * READ);
-        match reader.take(want as u64).read_to_end(buffer) {
-            Ok(n) => *ended = n < want,
+        // In ever larger steps, for some values are scanned again from their start.
+        let want = buffer.bytes().len().max(READ);
+        match buffer.extend(reader, want, *in_memory) {
+            Ok(n) => *ended = n < want as u64,
             Err(e) => {
                 *ended = true;
-                *failed = Some(RdbError::io("cannot read on", e));
+                *failed = Some(e);
             }
         }
     }
@@ -146,9 +189,14 @@ impl<'a> Window<'a> {
             }
             Held::Growing { buffer, spare, .. } => {
                 let mut tail = spare.pop().unwrap_or_default();
-                tail.extend_from_slice(&buffer[n..]);
-                buffer.truncate(n);
-                Chunk::Owned(std::mem::replace(buffer, tail))
+                tail.extend_from_slice(buffer.bytes().get(n..).unwrap_or_default());
+                match std::mem::replace(buffer, Buffer::Memory(tail)) {
+                    Buffer::Memory(mut head) => {
+                        head.truncate(n);
+                        Chunk::Owned(head)
+                    }
+                    Buffer::Disk(spill) => Chunk::Spilled(spill.into_map(), n),
+                }
             }
         }
     }
@@ -171,24 +219,32 @@ mod tests {
 
     #[test]
     fn a_growing_window_gives_the_same_bytes_in_any_pieces() {
-        let bytes: Vec<u8> = (0..1_000_000u32).map(|i| (i * 7 / 3) as u8).collect();
-        let mut w = Window::growing(Vec::new(), Box::new(&bytes[..]));
-        let mut got = Vec::new();
-        let mut step = 1;
-        loop {
-            while w.bytes().len() < step && !w.is_whole() {
-                w.fill();
+        let bytes: Vec<u8> = (0..2_000_000u32).map(|i| (i * 7 / 3) as u8).collect();
+        for disk_from in [IN_MEMORY, 1, 100_000] {
+            let mut w = Window::growing(Vec::new(), Box::new(&bytes[..]));
+            if let Held::Growing { in_memory, .. } = &mut w.held {
+                *in_memory = disk_from;
             }
-            let n = step.min(w.bytes().len());
-            if n == 0 {
-                break;
+            let mut got = Vec::new();
+            let (mut step, mut spilled) = (1, false);
+            loop {
+                while w.bytes().len() < step && !w.is_whole() {
+                    w.fill();
+                }
+                let n = step.min(w.bytes().len());
+                if n == 0 {
+                    break;
+                }
+                assert_eq!(w.offset(), got.len() as u64);
+                let chunk = w.take(n);
+                spilled |= matches!(chunk, Chunk::Spilled(..));
+                got.extend_from_slice(chunk.bytes());
+                w.recycle(chunk);
+                step = step * 5 / 3 + 1;
             }
-            assert_eq!(w.offset(), got.len() as u64);
-            let chunk = w.take(n);
-            got.extend_from_slice(chunk.bytes());
-            w.recycle(chunk);
-            step = step * 5 / 3 + 1;
+            assert!(w.failure().is_none());
+            assert!(got == bytes);
+            assert_eq!(spilled, disk_from != IN_MEMORY);
         }
-        assert!(got == bytes);
     }
 }
