@@ -1,8 +1,10 @@
 //! Progress on standard error: bytes, rate, keys, time left.
 
+use super::common;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rdbtool::Progress;
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -12,13 +14,13 @@ use std::time::{Duration, Instant};
 /// When progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum When {
-    /// When standard error is a terminal
+    /// As a bar, when standard error is a terminal and results go into a file
     Auto,
-    /// Always
+    /// As a bar; where standard error is no terminal, as a line of text a second
     Always,
-    /// Never
+    /// Not at all
     Never,
-    /// As a line of JSON a second
+    /// As a line of JSON a second, and one at the end
     Json,
 }
 
@@ -31,11 +33,12 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// `shared` says that results go to the same terminal.
+    /// `shared` says that results may go to the same terminal.
     pub(crate) fn new(when: When, shared: bool) -> Bar {
         let progress = Arc::new(Progress::new());
+        let drawable = std::io::stderr().is_terminal();
         let drawn = match when {
-            When::Auto => std::io::stderr().is_terminal() && !shared,
+            When::Auto => drawable && !shared,
             When::Always | When::Json => true,
             When::Never => false,
         };
@@ -45,9 +48,15 @@ impl Bar {
             let thread = std::thread::spawn(move || {
                 let mut show: Box<dyn FnMut(&Progress)> = match when {
                     When::Json => Box::new(json()),
-                    _ => Box::new(draw(when == When::Always)),
+                    _ if drawable => Box::new(draw()),
+                    _ => Box::new(lines()),
                 };
-                let every = Duration::from_millis(if when == When::Json { 1000 } else { 100 });
+                let once = if drawable && when != When::Json {
+                    100
+                } else {
+                    1000
+                };
+                let every = Duration::from_millis(once);
                 while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                     show(&progress);
                 }
@@ -89,83 +98,144 @@ impl Drop for Bar {
 }
 
 /// Draws the bar, and takes it away at the end.
-fn draw(always: bool) -> impl FnMut(&Progress) {
+fn draw() -> impl FnMut(&Progress) {
     struct Cleared(ProgressBar);
     impl Drop for Cleared {
         fn drop(&mut self) {
             self.0.finish_and_clear();
         }
     }
-    // A bar that is always wanted is drawn into a log or a pipe too, which indicatif would not do by itself.
-    let target = if always && !std::io::stderr().is_terminal() {
-        ProgressDrawTarget::term_like(Box::new(Lines))
-    } else {
-        ProgressDrawTarget::stderr()
-    };
+    let target = ProgressDrawTarget::stderr();
     let bar = Cleared(ProgressBar::with_draw_target(None, target));
     let style = |template| ProgressStyle::with_template(template).ok();
-    let known = style(
-        "{prefix} {wide_bar} {percent}% {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg} {eta} left",
-    );
-    let unknown = style("{prefix} {binary_bytes} {binary_bytes_per_sec} {msg} {elapsed}");
-    let mut drawn_for = None;
+    let known = style("{prefix} {wide_bar} {percent:>3}% {msg}");
+    let unknown = style("{prefix} {msg}");
+    let mut pace = Pace::new(Instant::now());
     move |progress| {
-        let source = progress.source();
         let bar = &bar.0;
-        if drawn_for.as_ref() != Some(&source) {
+        let (text, new) = pace.tell(progress, Instant::now());
+        if new {
+            let (name, size) = progress.source();
             bar.reset();
-            bar.set_prefix(source.0.clone());
-            match source.1 {
+            bar.set_prefix(short(&name));
+            match size {
                 Some(n) => bar.set_length(n),
                 None => bar.unset_length(),
             }
-            let wanted = if source.1.is_some() { &known } else { &unknown };
+            let wanted = if size.is_some() { &known } else { &unknown };
             if let Some(s) = wanted {
                 bar.set_style(s.clone());
             }
-            drawn_for = Some(source);
         }
-        bar.set_message(super::common::count(progress.keys(), "key"));
+        bar.set_message(text);
         bar.set_position(progress.bytes_read());
     }
 }
 
-/// Standard error that is no terminal: each state of the bar is a line.
-#[derive(Debug)]
-struct Lines;
+/// Prints a line, for a standard error that is no terminal.
+fn lines() -> impl FnMut(&Progress) {
+    let mut pace = Pace::new(Instant::now());
+    move |progress| {
+        let (text, _) = pace.tell(progress, Instant::now());
+        let (name, size) = progress.source();
+        let percent = match size {
+            Some(n) => format!(
+                "{}%, ",
+                progress.bytes_read().saturating_mul(100) / n.max(1)
+            ),
+            None => String::new(),
+        };
+        super::exit::tell(&format!("{name}: {percent}{text}"));
+    }
+}
 
-impl indicatif::TermLike for Lines {
-    fn width(&self) -> u16 {
-        100
-    }
-    fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn write_line(&self, s: &str) -> std::io::Result<()> {
-        self.write_str(s)
-    }
-    fn write_str(&self, s: &str) -> std::io::Result<()> {
-        let s = s.trim();
-        if !s.is_empty() {
-            eprintln!("{s}");
+/// How fast it goes, by the last few seconds: the average of a whole run would not show that a pipe has run dry, and what there is
+/// at the first glance is no rate at all.
+#[derive(Debug)]
+struct Pace {
+    /// What is being read, and since when.
+    source: Option<(String, Option<u64>)>,
+    begun: Instant,
+    /// When how many bytes had been read.
+    seen: VecDeque<(Instant, u64)>,
+}
+
+impl Pace {
+    const SPAN: Duration = Duration::from_secs(5);
+
+    fn new(now: Instant) -> Pace {
+        Pace {
+            source: None,
+            begun: now,
+            seen: VecDeque::from([(now, 0)]),
         }
-        Ok(())
     }
-    fn clear_line(&self) -> std::io::Result<()> {
-        Ok(())
+
+    /// The state in words, and whether the source is a new one.
+    fn tell(&mut self, progress: &Progress, now: Instant) -> (String, bool) {
+        let source = progress.source();
+        let new = self.source.as_ref() != Some(&source);
+        if new && self.source.is_some() {
+            self.seen.clear();
+            self.begun = now;
+        }
+        let text = self.words(source.1, progress.bytes_read(), progress.keys(), now);
+        self.source = Some(source);
+        (text, new)
     }
-    fn flush(&self) -> std::io::Result<()> {
-        Ok(())
+
+    /// `503 MiB of 910 MiB, 902 MiB/s, 785,200 keys, 3s left`: with a name, a bar and a percentage it fits 80 columns.
+    fn words(&mut self, size: Option<u64>, bytes: u64, keys: u64, now: Instant) -> String {
+        self.seen.push_back((now, bytes));
+        while self.seen.len() > 2 && self.seen.front().is_some_and(|s| now - s.0 > Self::SPAN) {
+            self.seen.pop_front();
+        }
+        let rate = self.seen.front().map_or(0.0, |&(then, before)| {
+            let seconds = (now - then).as_secs_f64();
+            match seconds > 0.0 {
+                true => bytes.saturating_sub(before) as f64 / seconds,
+                false => 0.0,
+            }
+        });
+        let mut text = common::size(bytes);
+        if let Some(n) = size {
+            text += &format!(" of {}", common::size(n));
+        }
+        if rate > 0.0 {
+            text += &format!(", {}/s", common::size(rate as u64));
+        }
+        text += &format!(", {}", common::count(keys, "key"));
+        match size {
+            Some(n) if rate > 0.0 => {
+                let left = n.saturating_sub(bytes) as f64 / rate;
+                // A rate near nothing makes it longer than a duration can be.
+                if let Ok(left) = Duration::try_from_secs_f64(left) {
+                    text += &format!(", {} left", common::clock(left));
+                }
+            }
+            Some(_) => {}
+            None => {
+                text += &format!(", {} so far", common::clock(now - self.begun));
+            }
+        }
+        text
     }
+}
+
+/// The last part of a path, and no more than fits before a bar.
+fn short(name: &str) -> String {
+    const SHOWN: usize = 18;
+    let last = name.rsplit('/').next().unwrap_or(name);
+    // A name is someone's data and may hold terminal codes.
+    let mut text: String = last
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect();
+    if let Some((at, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
 }
 
 /// Prints a line of JSON.
@@ -181,5 +251,45 @@ fn json() -> impl FnMut(&Progress) {
             "elapsed_s": (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
         });
         eprintln!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_bar_says() {
+        const MIB: u64 = 1 << 20;
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut pace = Pace::new(start);
+        let mut known = |ms, mib: u64, keys| pace.words(Some(1000 * MIB), mib * MIB, keys, at(ms));
+        assert_eq!(known(0, 0, 0), "0 B of 1000 MiB, 0 keys");
+        assert_eq!(
+            known(1000, 100, 1234),
+            "100 MiB of 1000 MiB, 100 MiB/s, 1,234 keys, 9s left"
+        );
+        // It has stood still for longer than what is looked back at.
+        known(2000, 200, 1);
+        known(8000, 200, 1);
+        assert_eq!(known(14000, 200, 1), "200 MiB of 1000 MiB, 1 key");
+        let mut pace = Pace::new(start);
+        assert_eq!(
+            pace.words(None, 50 * MIB, 7, at(500)),
+            "50.0 MiB, 100 MiB/s, 7 keys, 0s so far"
+        );
+    }
+
+    #[test]
+    fn names_before_a_bar() {
+        for (name, want) in [
+            ("dump.rdb", "dump.rdb"),
+            ("/var/lib/redis/dump.rdb", "dump.rdb"),
+            ("a-rather-long-name-of-a-file.rdb", "a-rather-long-name…"),
+            ("\x1b[31mred", "?[31mred"),
+        ] {
+            assert_eq!(short(name), want);
+        }
     }
 }

@@ -6,11 +6,11 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rdbtool::filter::{DbSet, Expired, Expires, Filter, Glob, Size, SlotSet, TypeSet, parse_regex};
 use rdbtool::pipeline::{OnError, Summary};
+use rdbtool::sink::Sink;
 use rdbtool::sink::file::NewFile;
-use rdbtool::sink::{Plain, Sink};
 use rdbtool::source::Source;
 use rdbtool::{ErrorKind, RdbError};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct Sources {
     /// RDB files, plain or compressed with gzip or zstd; `-` is standard input
     ///
-    /// What a file is is told by its content, not by its name. Several are read one after the other.
+    /// Told apart by content, not by name. Several are read one after the other, into one output.
     #[arg(value_name = "SOURCE", required = true)]
     paths: Vec<PathBuf>,
 }
@@ -33,7 +33,7 @@ impl Sources {
         }
         self.paths
             .iter()
-            .map(|p| Source::open(p).map_err(|e| hint(e).into()))
+            .map(|p| Source::open(p).map_err(hint))
             .collect()
     }
 }
@@ -65,11 +65,13 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "RE", value_parser = parse_regex)]
     key_regex: Vec<regex::bytes::Regex>,
 
-    /// Keep keys of these types: string, list, set, zset, hash, stream, module, array
+    /// Keep keys of these types: string, list, set, zset, hash, stream, module, array, gcra
     #[arg(long = "type", value_name = "LIST")]
     types: Option<TypeSet>,
 
     /// Keep keys of these cluster slots, as 0-5460,7000
+    ///
+    /// The slot is that of the key's name, whether or not the file comes from a cluster.
     #[arg(long, value_name = "LIST")]
     slot: Option<SlotSet>,
 
@@ -87,6 +89,8 @@ pub(crate) struct Filters {
     expired: Expired,
 
     /// Keep keys whose value takes at least SIZE bytes in the file (as 100, 4k, 1M)
+    ///
+    /// What is counted is the value as serialized, compressed if it is: "rdb_bytes" of --meta. k, M, G and T are powers of 1024.
     #[arg(long, value_name = "SIZE")]
     min_size: Option<Size>,
 
@@ -150,15 +154,15 @@ pub(crate) struct Run {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnErrorArg::Stop)]
     on_error: OnErrorArg,
 
-    /// When to show progress on standard error; auto: when it is a terminal; json: a line a second
+    /// When to show progress on standard error
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     progress: When,
 
-    /// No progress and no summary, only errors
+    /// No progress and no summary; only errors, and what was left out
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Tell more: each source as it is done
+    /// Tell more: a line for each source
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 }
@@ -175,9 +179,10 @@ impl Run {
         }
     }
 
-    /// Begins to show progress. `stdout` says that results go to standard output: not over a bar on the same terminal.
+    /// Begins to show progress. `stdout` says that results go to standard output: no bar is drawn over them on the same terminal, nor
+    /// where they go into a pipe, since what reads it (jq, less, head) mostly prints there too.
     pub(crate) fn bar(&self, stdout: bool) -> Bar {
-        let shared = stdout && std::io::stdout().is_terminal();
+        let shared = stdout && (std::io::stdout().is_terminal() || is_pipe(&std::io::stdout()));
         Bar::new(
             if self.quiet {
                 When::Never
@@ -196,21 +201,24 @@ impl Run {
         elapsed: Duration,
     ) -> Outcome {
         let skipped: u64 = summaries.iter().map(|s| s.skipped).sum();
+        let mut rest = false;
         for (name, s) in names.iter().zip(summaries) {
             for e in &s.skipped_because {
                 tell(&format!("{name}: left out: {e}"));
             }
-            if self.quiet {
-                continue;
-            }
             if let Some(b) = s.trailing {
+                rest = true;
                 tell(&format!(
-                    "{name}: bytes follow the end of the RDB data and were not read{}",
+                    "{name}: {} after the end of the RDB data, not read",
                     match b {
-                        b'*' | b'#' => ": commands, as in an append-only file with an RDB preamble",
-                        _ => "",
+                        b'*' | b'#' =>
+                            "commands, as in an append-only file with an RDB preamble, stand",
+                        _ => "more bytes stand",
                     }
                 ));
+            }
+            if self.quiet {
+                continue;
             }
             if self.verbose || (summaries.len() == 1 && names.len() == 1) {
                 tell(&format!(
@@ -233,6 +241,8 @@ impl Run {
                 "{} left out because broken",
                 count(skipped, "value")
             ));
+        }
+        if skipped > 0 || rest {
             return Outcome::Incomplete;
         }
         Outcome::Done
@@ -241,16 +251,57 @@ impl Run {
 
 /// Keys, bytes and how long it took.
 fn told(keys: u64, bytes: u64, elapsed: Duration, timed: bool) -> String {
-    let mut text = format!("{}, {}", count(keys, "key"), indicatif::BinaryBytes(bytes));
+    let mut text = format!("{}, {}", count(keys, "key"), size(bytes));
     if timed {
-        let rate = bytes as f64 / elapsed.as_secs_f64().max(1e-9);
-        text += &format!(
-            " in {:.2} s ({}/s)",
-            elapsed.as_secs_f64(),
-            indicatif::BinaryBytes(rate as u64)
-        );
+        text += &format!(" in {}", span(elapsed));
+        // Of a blink the rate is that of starting the threads.
+        if elapsed >= Duration::from_millis(100) {
+            let rate = bytes as f64 / elapsed.as_secs_f64();
+            text += &format!(" ({}/s)", size(rate as u64));
+        }
     }
     text
+}
+
+/// A number of bytes, in three digits.
+pub(crate) fn size(n: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut x = n as f64 / 1024.0;
+    let mut unit = 0;
+    // From here on it would be rounded to 1024.
+    while x >= 1023.5 && unit + 1 < UNITS.len() {
+        x /= 1024.0;
+        unit += 1;
+    }
+    let digits = if x < 9.995 {
+        2
+    } else if x < 99.95 {
+        1
+    } else {
+        0
+    };
+    format!("{x:.digits$} {}", UNITS[unit])
+}
+
+/// How long something took.
+fn span(t: Duration) -> String {
+    match t.as_secs() {
+        0 => format!("{} ms", t.as_millis()),
+        1..60 => format!("{:.2} s", t.as_secs_f64()),
+        _ => clock(t),
+    }
+}
+
+/// How long something will take, or has taken so far.
+pub(crate) fn clock(t: Duration) -> String {
+    match t.as_secs() {
+        s @ 0..60 => format!("{s}s"),
+        s @ 60..3600 => format!("{}m {:02}s", s / 60, s % 60),
+        s => format!("{}h {:02}m", s / 3600, s / 60 % 60),
+    }
 }
 
 /// A number of things, in words.
@@ -288,28 +339,52 @@ impl Output {
         match &self.output {
             Some(path) if path.as_os_str() != "-" => NewFile::create(path, self.force)
                 .map(OpenOutput::File)
-                .map_err(|e| hint(e).into()),
+                .map_err(|e| match e.io_error().map(std::io::Error::kind) {
+                    Some(std::io::ErrorKind::AlreadyExists) => {
+                        anyhow::anyhow!("{}: exists; --force replaces it", path.display())
+                    }
+                    _ => hint(e),
+                }),
             _ => OpenOutput::stdout(),
         }
     }
 }
 
+/// Whether a file is a pipe.
+fn is_pipe(file: &impl std::os::fd::AsFd) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let file = file.as_fd().try_clone_to_owned().map(std::fs::File::from);
+    file.and_then(|f| f.metadata())
+        .is_ok_and(|m| m.file_type().is_fifo())
+}
+
 /// An opened output.
 #[derive(Debug)]
 pub(crate) enum OpenOutput {
-    Stdout(Plain<std::fs::File>),
+    Stdout(Stdout),
     File(NewFile),
 }
 
+/// Standard output as a file, without the line buffer that std puts before it.
+#[derive(Debug)]
+pub(crate) struct Stdout(std::fs::File);
+
+impl Sink for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> rdbtool::Result<()> {
+        self.0
+            .write_all(bytes)
+            .map_err(|e| RdbError::io("cannot write", e).with_file("standard output"))
+    }
+}
+
 impl OpenOutput {
-    /// Standard output as a file, without the line buffer that std puts before it.
     fn stdout() -> anyhow::Result<Self> {
         use std::os::fd::AsFd;
         let fd = std::io::stdout()
             .as_fd()
             .try_clone_to_owned()
             .context("cannot write to standard output")?;
-        Ok(OpenOutput::Stdout(Plain(fd.into())))
+        Ok(OpenOutput::Stdout(Stdout(fd.into())))
     }
 
     pub(crate) fn sink(&mut self) -> &mut dyn Sink {
@@ -339,7 +414,7 @@ impl OpenOutput {
                 hint(e),
                 path.display()
             ),
-            None => hint(e).into(),
+            None => hint(e),
         }
     }
 }
@@ -347,9 +422,7 @@ impl OpenOutput {
 /// Adds what to do about an error, where that is known.
 pub(crate) fn hint(e: RdbError) -> anyhow::Error {
     let hint = match (e.kind(), e.io_error().map(std::io::Error::kind)) {
-        (_, Some(std::io::ErrorKind::StorageFull)) => {
-            "make room, or write to another disk; nothing was left behind"
-        }
+        (_, Some(std::io::ErrorKind::StorageFull)) => "make room, or write to another disk",
         (ErrorKind::Checksum, _) => {
             "--no-checksum reads it all the same; `rdbtool check` tells whether every value can still be read"
         }
@@ -372,3 +445,42 @@ impl std::fmt::Display for Hinted {
 }
 
 impl std::error::Error for Hinted {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_three_digits() {
+        for (n, want) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (10_230, "9.99 KiB"),
+            (10_235, "10.0 KiB"),
+            (102_348, "99.9 KiB"),
+            (102_349, "100 KiB"),
+            (1_048_063, "1023 KiB"),
+            (1_048_064, "1.00 MiB"),
+            (954_269_164, "910 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(n), want, "{n}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (ms, took, left) in [
+            (0, "0 ms", "0s"),
+            (999, "999 ms", "0s"),
+            (1_404, "1.40 s", "1s"),
+            (60_000, "1m 00s", "1m 00s"),
+            (3_599_999, "59m 59s", "59m 59s"),
+            (7_500_000, "2h 05m", "2h 05m"),
+        ] {
+            let t = Duration::from_millis(ms);
+            assert_eq!((&span(t)[..], &clock(t)[..]), (took, left));
+        }
+    }
+}

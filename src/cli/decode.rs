@@ -8,8 +8,8 @@ use rdbtool::encode::json::Format;
 
 /// Write the keys and values of RDB files as JSON, one line a key
 ///
-/// A byte string is a JSON string when it is valid UTF-8 and {"base64":"..."} when it is not, so nothing is ever lost. The checksum of the
-/// file is verified on the way.
+/// A byte string is a JSON string when it is valid UTF-8 and {"base64":"..."} when it is not, so nothing is ever lost. Keys come in the
+/// order of the file. The checksum of the file is verified on the way, at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -22,7 +22,8 @@ pub(crate) struct Args {
 
     /// Add what the file knows of each key beside its data, and lines for its aux fields
     ///
-    /// A last field "meta" with encoding, rdb_type, rdb_bytes, elements, slot and offset; lines {"aux":{...}} in front.
+    /// A last field "meta" with encoding, rdb_type, rdb_bytes, elements, slot and offset; lines {"aux":{...}}
+    /// in front. More columns with --format csv; nothing with --format keys.
     #[arg(long)]
     meta: bool,
 
@@ -40,8 +41,14 @@ const EXAMPLES: &str = r#"Examples:
   rdbtool decode dump.rdb > out.json
   rdbtool decode --key 'session:*' --expires none dump.rdb | head
   rdbtool decode --type hash --format csv -o hashes.csv dump.rdb
-  rdbtool decode --format keys --min-size 1M --meta dump.rdb
-  ssh backup cat dump.rdb.zst | rdbtool decode - | jq -r .key"#;
+  rdbtool decode --format keys --min-size 1M dump.rdb
+  ssh backup cat dump.rdb.zst | rdbtool decode - | jq -r .key
+
+Exit status:
+  0  done
+  1  failed: what was wrong is on standard error, and everything before it has been written
+  2  wrong usage
+  3  done, but something was left out, and named"#;
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatArg {
