@@ -289,6 +289,7 @@ pub(crate) fn size(n: u64) -> String {
 /// How long something took.
 fn span(t: Duration) -> String {
     match t.as_secs() {
+        0 if t < Duration::from_millis(1) => "under 1 ms".to_owned(),
         0 => format!("{} ms", t.as_millis()),
         1..60 => format!("{:.2} s", t.as_secs_f64()),
         _ => clock(t),
@@ -472,7 +473,7 @@ mod tests {
     #[test]
     fn times() {
         for (ms, took, left) in [
-            (0, "0 ms", "0s"),
+            (0, "under 1 ms", "0s"),
             (999, "999 ms", "0s"),
             (1_404, "1.40 s", "1s"),
             (60_000, "1m 00s", "1m 00s"),
