@@ -848,6 +848,20 @@ fn the_manual_says_what_the_help_says() {
     }
 }
 
+/// What the README shows is what comes out.
+#[test]
+fn the_readme_shows_the_truth() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).expect("README.md");
+    let (command, rest) = readme.split_once(" | head -4\n").expect("an example");
+    let file = command.rsplit(' ').next().expect("a file");
+    let shown = rest.split("```text\n").nth(1).expect("its output");
+    let (shown, _) = shown.split_once("```").expect("the end of it");
+    assert_eq!(shown.lines().count(), 4);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    assert!(text(decode("", &path)).starts_with(shown));
+}
+
 #[test]
 fn completions_and_man_pages() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
