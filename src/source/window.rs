@@ -159,8 +159,9 @@ impl<'a> Window<'a> {
         if *ended {
             return;
         }
-        // In ever larger steps, for some values are scanned again from their start.
-        let want = buffer.bytes().len().max(READ);
+        // In ever larger steps, for some values are scanned again from their start; but what is read too far, which the next
+        // buffer begins with, is to fit in memory.
+        let want = buffer.bytes().len().clamp(READ, IN_MEMORY);
         match buffer.extend(reader, want, *in_memory) {
             Ok(n) => *ended = n < want as u64,
             Err(e) => {
