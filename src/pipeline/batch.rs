@@ -25,6 +25,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 /// Bytes after which a batch is cut. Small enough for a core's own cache: the worker that scans it encodes it next.
 pub(crate) const BATCH: usize = 256 << 10;
 
+/// Items of fewer bytes than this, on average, are scanned in order as it is.
+const DENSE: usize = 256;
+
 /// A piece of work, with its bytes.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
@@ -112,6 +115,8 @@ pub(crate) struct Feed<'a, 'f> {
     giant: Option<Arc<Giant>>,
     /// Its type, wanted or not.
     giant_type: ValueType,
+    /// Whether the items of the last batch were far between.
+    sparse: bool,
     failed: Option<RdbError>,
     end: Option<End>,
 }
@@ -134,6 +139,8 @@ struct Batch {
     len: usize,
     /// Whether any of it can be of interest: something else than keys of a database that is filtered out.
     wanted: bool,
+    /// How many items there are in it.
+    items: usize,
 }
 
 impl<'a, 'f> Feed<'a, 'f> {
@@ -155,6 +162,7 @@ impl<'a, 'f> Feed<'a, 'f> {
             state: State::Items,
             giant: None,
             giant_type: ValueType::String,
+            sparse: true,
             failed: None,
             end: None,
         })
@@ -222,12 +230,15 @@ impl<'a, 'f> Feed<'a, 'f> {
         mut see: Option<impl FnMut(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>>,
     ) -> Result<Option<Job<'a>>> {
         let seen = see.is_some();
-        self.touch();
+        if self.sparse {
+            self.touch();
+        }
         loop {
             let context = self.cx.clone();
             let mut batch = Batch {
                 len: 0,
                 wanted: self.filter.db(context.db),
+                items: 0,
             };
             match self.walk(&mut batch, &mut see)? {
                 Cut::Batch => return Ok(Some(self.job(&batch, context, seen))),
@@ -261,6 +272,7 @@ impl<'a, 'f> Feed<'a, 'f> {
     }
 
     fn job(&mut self, batch: &Batch, context: Context, seen: bool) -> Job<'a> {
+        self.sparse = batch.items * DENSE < batch.len;
         Job {
             offset: self.window.offset(),
             chunk: self.window.take(batch.len),
@@ -306,6 +318,7 @@ impl<'a, 'f> Feed<'a, 'f> {
                 let mut at = c.position();
                 while let Some(end) = skip::string_record_end(c.window(), at) {
                     at = end;
+                    batch.items += 1;
                     if at >= BATCH {
                         break;
                     }
@@ -363,6 +376,7 @@ impl<'a, 'f> Feed<'a, 'f> {
             };
             if !record.pending {
                 batch.len = c.position();
+                batch.items += 1;
                 if batch.len >= BATCH || enough {
                     return Ok(Cut::Batch);
                 }
