@@ -86,7 +86,7 @@
 //! | [`cluster`], [`filter`] | which slot a key belongs to; which keys are wanted |
 //! | [`ndjson`], [`encode`] | JSON as such; from items to bytes |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
-//! | [`decode`] | the high level |
+//! | [`decode`], [`verify`] | the high level: files as JSON; whether a file is whole |
 //! | [`fuzz`] | an entry for fuzzers |
 
 pub mod cluster;
@@ -101,6 +101,7 @@ pub mod pipeline;
 pub mod rdb;
 pub mod sink;
 pub mod source;
+pub mod verify;
 
 pub use decode::Decode;
 pub use error::{ErrorKind, RdbError, Result, quote};

@@ -27,14 +27,19 @@ pub(crate) struct Sources {
 impl Sources {
     /// Opens all of them, so that a wrong name is told before any work is done.
     pub(crate) fn open(&self) -> anyhow::Result<Vec<Source>> {
+        self.each()?.map(|(_, s)| s.map_err(hint)).collect()
+    }
+
+    /// Opens one after the other, each with its name, where one that cannot be opened does not keep the others from being read.
+    pub(crate) fn each(
+        &self,
+    ) -> anyhow::Result<impl Iterator<Item = (String, rdbtool::Result<Source>)>> {
         let stdin = self.paths.iter().filter(|p| p.as_os_str() == "-").count();
         if stdin > 1 {
             return Err(Usage("standard input (-) can be read only once".into()).into());
         }
-        self.paths
-            .iter()
-            .map(|p| Source::open(p).map_err(hint))
-            .collect()
+        let open = |p: &PathBuf| (p.display().to_string(), Source::open(p));
+        Ok(self.paths.iter().map(open))
     }
 }
 
