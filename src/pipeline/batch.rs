@@ -292,10 +292,7 @@ impl<'a, 'f> Feed<'a, 'f> {
         see: &mut Option<impl FnMut(&Step<'_>, &Entry<'_>, &Templates) -> Result<bool>>,
     ) -> Result<Cut> {
         let whole = self.window.is_whole();
-        let mut c = Cursor::new(self.window.bytes(), self.window.offset());
-        if self.window.offset() == 0 {
-            c.set_position(HEADER_LEN);
-        }
+        let mut c = first_item(&self.window);
         let mut record = Record::new();
         // What stands before an error is a batch of its own.
         let stop = |batch: &Batch, e: RdbError, failed: &mut Option<RdbError>| {
@@ -387,7 +384,7 @@ impl<'a, 'f> Feed<'a, 'f> {
     /// Reads the head of the giant value at the window's start and decides whether it is wanted.
     fn begin_giant(&mut self) -> Result<Job<'a>> {
         let whole = self.window.is_whole();
-        let mut c = Cursor::new(self.window.bytes(), self.window.offset());
+        let mut c = first_item(&self.window);
         let mut record = Record::new();
         while !matches!(
             scan::read_head(&mut c, &mut self.cx, &mut record, whole)?,
@@ -551,4 +548,13 @@ impl<'a, 'f> Feed<'a, 'f> {
             trailing: c.peek(),
         });
     }
+}
+
+/// A cursor at the first item of a window.
+fn first_item<'w>(window: &'w Window<'_>) -> Cursor<'w> {
+    let mut c = Cursor::new(window.bytes(), window.offset());
+    if window.offset() == 0 {
+        c.set_position(HEADER_LEN);
+    }
+    c
 }

@@ -406,3 +406,6 @@ fn is_wanted(filter: &Filter, entry: &Entry<'_>, scratch: &mut Scratch) -> Resul
         && filter.size(entry.body.len() as u64)
         && (!filter.needs_key() || filter.key(entry.key.as_bytes(scratch)?)))
 }
+
+#[cfg(test)]
+mod tests;
