@@ -84,7 +84,7 @@
 //! | [`source`] | where bytes come from: told apart, mapped or read, unpacked |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
 //! | [`cluster`], [`filter`] | which slot a key belongs to; which keys are wanted |
-//! | [`ndjson`], [`encode`] | JSON as such; from items to bytes |
+//! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
 //! | [`decode`], [`verify`] | the high level: files as JSON; whether a file is whole |
 //! | [`fuzz`] | an entry for fuzzers |
@@ -97,6 +97,7 @@ pub mod error;
 pub mod filter;
 pub mod fuzz;
 pub mod ndjson;
+pub mod out;
 pub mod pipeline;
 pub mod rdb;
 pub mod sink;

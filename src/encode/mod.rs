@@ -1,13 +1,12 @@
 //! From an item to bytes. Pure: an encoder appends to a buffer and knows neither threads nor files.
 
 pub mod json;
-pub mod out;
 
 use crate::error::Result;
+use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
 use crate::rdb::template::Templates;
-use out::Out;
 
 /// Part of a value larger than a batch: some of its units, in order.
 #[derive(Clone, Copy)]

@@ -9,8 +9,8 @@
 //! that is not ASCII is the rest checked for UTF-8, and if it fails what was written is taken back.
 
 use super::block::{classify, classify_words, words};
-use crate::encode::out::Out;
 use crate::error::Result;
+use crate::out::Out;
 use crate::rdb::packed::Element;
 
 /// Strings longer than this are written in pieces, so that the output buffer stays small. A multiple of three, for base64.
@@ -19,7 +19,7 @@ const PIECE: usize = 48 << 10;
 /// Appends a byte string S: a JSON string when it is valid UTF-8, `{"base64":"..."}` when it is not.
 ///
 /// ```
-/// use rdbtool::{encode::out::Out, ndjson::escape};
+/// use rdbtool::{ndjson::escape, out::Out};
 /// let mut out = Out::new();
 /// escape::string(b"say \"hi\"\n", &mut out)?;
 /// escape::string(b"\xff\x00", &mut out)?;

@@ -1,6 +1,6 @@
 //! Numbers in JSON.
 
-use crate::encode::out::Out;
+use crate::out::Out;
 
 /// Appends a double as the shortest decimal that reads back as the same one; `"inf"`, `"-inf"` and `"nan"` as strings,
 /// negative zero as `-0.0`.

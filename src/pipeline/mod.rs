@@ -18,10 +18,10 @@ mod progress;
 pub use progress::Progress;
 
 use crate::cursor::Cursor;
-use crate::encode::out::{Nowhere, Out};
 use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::filter::Filter;
+use crate::out::{Nowhere, Out};
 use crate::rdb::crc64;
 use crate::rdb::entry::Entry;
 use crate::rdb::header::{HEADER_LEN, Header};

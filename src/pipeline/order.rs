@@ -9,8 +9,8 @@
 //! then it waits itself. The worker whose turn it is never waits for another, so this cannot lock up.
 
 use super::batch::Giant;
-use crate::encode::out::Drain;
 use crate::error::{ErrorKind, RdbError, Result};
+use crate::out::Drain;
 use crate::rdb::crc64;
 use crate::sink::Sink;
 use std::collections::BTreeMap;
@@ -183,7 +183,7 @@ impl<'s> Order<'s> {
 }
 
 /// A buffer larger than this is not kept for reuse.
-const SPARE_MAX: usize = 2 * crate::encode::out::BUDGET;
+const SPARE_MAX: usize = 2 * crate::out::BUDGET;
 
 #[cold]
 fn stopped() -> RdbError {

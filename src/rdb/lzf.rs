@@ -318,6 +318,7 @@ mod tests {
                 .map(<[u8]>::to_vec);
             whole += usize::from(want.is_some());
             assert_eq!(got, want, "{data:02x?} -> {len}");
+            assert_eq!(in_pieces(&data, len), want, "{data:02x?} -> {len}");
         }
         assert!(whole > 10_000, "{whole}");
     }
@@ -338,6 +339,7 @@ mod tests {
                 .iter()
                 .all(|&b| b == b'x')
         );
+        assert!(in_pieces(&data, len).is_some_and(|all| all == vec![b'x'; len]));
         // The same claim with nothing behind it takes no more than the first space.
         let mut scratch = Scratch::new();
         assert!(decompress(&data[..100], len, &mut scratch).is_err());

@@ -1,9 +1,9 @@
 //! Arrays as JSON: `{"cursor":n,"elements":[{"index":0,"value":S},...]}`, the cursor left out when none is set.
 
 use crate::cursor::Cursor;
-use crate::encode::out::Out;
 use crate::error::{RdbError, Result};
 use crate::ndjson::escape;
+use crate::out::Out;
 use crate::rdb::packed::Element;
 use crate::rdb::string::Scratch;
 use crate::rdb::value::array::{DoubleText, Elements, Head, Value};

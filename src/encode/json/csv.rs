@@ -10,9 +10,9 @@
 
 use super::Measured;
 use crate::cluster::slot::slot;
-use crate::encode::out::{Drain, Out};
 use crate::error::Result;
 use crate::ndjson::escape;
+use crate::out::{Drain, Out};
 use crate::rdb::entry::Entry;
 use crate::rdb::string::Scratch;
 use std::sync::{Mutex, PoisonError};

@@ -13,12 +13,12 @@ mod module;
 mod stream;
 mod string;
 
-use super::out::Out;
 use super::{Encode, Part};
 use crate::cluster::slot::slot;
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::ndjson::{escape, number};
+use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::header::Header;
 use crate::rdb::logical_type::LogicalType;

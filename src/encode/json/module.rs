@@ -12,9 +12,9 @@
 //! vectors are the reduced ones.
 
 use crate::cursor::Cursor;
-use crate::encode::out::{Nowhere, Out};
 use crate::error::{RdbError, Result};
 use crate::ndjson::{escape, number};
+use crate::out::{Nowhere, Out};
 use crate::rdb::skip::module_items;
 use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::value::module::cbor::Cbor;

@@ -20,9 +20,9 @@
 
 use crate::cursor::Cursor;
 use crate::encode::Part;
-use crate::encode::out::Out;
 use crate::error::{RdbError, Result};
 use crate::ndjson::escape;
+use crate::out::Out;
 use crate::rdb::packed::Blob;
 use crate::rdb::skip::{Unit, Units};
 use crate::rdb::string::{RdbStr, Scratch};

@@ -1,8 +1,8 @@
 //! String values.
 
-use crate::encode::out::Out;
 use crate::error::Result;
 use crate::ndjson::escape;
+use crate::out::Out;
 use crate::rdb::lzf::Pieces;
 use crate::rdb::string::{Form, RdbStr};
 

@@ -4,7 +4,7 @@
 //! pairs, numbers as the grammar wants them, at most [`MAX_DEPTH`] levels. Then it is copied as it is: numbers keep their digits,
 //! and a name that occurs twice occurs twice. Only blanks outside strings go, and only when there is a line break among them.
 
-use crate::encode::out::Out;
+use crate::out::Out;
 use crate::rdb::value::module::document::MAX_DEPTH;
 
 // One bit a level.
