@@ -41,6 +41,7 @@ Exit status:
   3  done, but something was left out, and named";
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one of it
 enum Command {
     Decode(decode::Args),
     Check(check::Args),
