@@ -291,7 +291,7 @@ fn vectorset(items: Items<'_>, scratch: &mut Scratch, out: &mut Out) -> Result<S
             if i > 0 {
                 out.byte(b',');
             }
-            number::double(x.into(), out);
+            number::single(x, out);
         }
         out.byte(b']');
         if let Some(attributes) = e.attributes {
