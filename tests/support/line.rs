@@ -24,6 +24,8 @@ pub struct Key {
     pub expire_at_ms: Option<i128>,
     pub idle_s: Option<i128>,
     pub freq: Option<i128>,
+    /// What modules attached to the key, as the file has it.
+    pub key_meta: Option<Vec<u8>>,
     pub value: Json,
     pub meta: Option<Json>,
 }
@@ -71,13 +73,14 @@ pub fn read(line: &Json) -> Result<Line, String> {
 }
 
 fn key(line: &Json) -> Result<Key, String> {
-    let [db, key, kind, expire, idle, freq, value, meta] = line.shape([
+    let [db, key, kind, expire, idle, freq, key_meta, value, meta] = line.shape([
         "db",
         "key",
         "type",
         "expire_at_ms?",
         "idle_s?",
         "freq?",
+        "key_meta?",
         "value",
         "meta?",
     ])?;
@@ -89,9 +92,16 @@ fn key(line: &Json) -> Result<Key, String> {
         expire_at_ms: int(expire)?,
         idle_s: int(idle)?,
         freq: int(freq)?,
+        key_meta: key_meta.map(base64).transpose()?,
         value: value.ok_or("no value")?.clone(),
         meta: meta.cloned(),
     })
+}
+
+/// Bytes that are no text, whether or not they would be UTF-8.
+fn base64(bytes: &Json) -> Result<Vec<u8>, String> {
+    let [base64] = bytes.shape(["base64"])?;
+    base64.ok_or("no base64")?.base64()
 }
 
 /// The bytes of a byte string: a JSON string when they are UTF-8, `{"base64":"..."}` when, and only when, they are not.
@@ -126,13 +136,14 @@ mod tests {
 
     #[test]
     fn key_lines() {
-        let line = br#"{"db":3,"key":{"base64":"/w=="},"type":"string","expire_at_ms":-5,"idle_s":7,"freq":255,"value":"v","meta":{"rdb_type":0}}"#;
+        let line = br#"{"db":3,"key":{"base64":"/w=="},"type":"string","expire_at_ms":-5,"idle_s":7,"freq":255,"key_meta":{"base64":"YQ=="},"value":"v","meta":{"rdb_type":0}}"#;
         let Ok(Line::Key(k)) = parse(line) else {
             panic!("{:?}", parse(line))
         };
         assert_eq!((k.db, k.key.as_slice()), (3, &b"\xff"[..]));
         assert_eq!((k.expire_at_ms, k.idle_s), (Some(-5), Some(7)));
         assert_eq!((k.freq, k.rdb_type()), (Some(255), Some(0)));
+        assert_eq!(k.key_meta.as_deref(), Some(&b"a"[..]));
     }
 
     #[test]
@@ -142,6 +153,8 @@ mod tests {
             r#"{"db":0,"key":"k","type":"string","value":"v","expire_at_ms":1}"#,
             r#"{"db":0,"key":"k","type":"string","freq":1,"idle_s":1,"value":"v"}"#,
             r#"{"db":0,"key":"k","type":"string","value":"v","ttl":1}"#,
+            r#"{"db":0,"key":"k","type":"string","value":"v","key_meta":{"base64":""}}"#,
+            r#"{"db":0,"key":"k","type":"string","key_meta":"a","value":"v"}"#,
             r#"{"db":0,"key":"k","type":"string"}"#,
             r#"{"db":0,"key":"k","type":"string","expire_at_ms":null,"value":"v"}"#,
             r#"{"function":"a","function2":"b"}"#,

@@ -19,6 +19,7 @@ pub mod value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -143,6 +144,13 @@ pub fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
     fs::write(&part, bytes).unwrap_or_else(|e| panic!("{}: {e}", part.display()));
     fs::rename(&part, &path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     path
+}
+
+/// A number that tells files apart. Not their checksum: that of a file with its own checksum at the end is always 0.
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 /// Lines of `text` without their ends; nothing after the last end.
