@@ -20,10 +20,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Source {
     name: String,
     from: From,
+    /// How much of a stream is read at a time.
+    step: usize,
 }
 
 enum From {
     Map(memmap2::Mmap),
+    Bytes(Vec<u8>),
     Stream(Box<dyn Read + Send>),
 }
 
@@ -47,7 +50,11 @@ impl Source {
             file::Opened::Mapped(map) => From::Map(map),
             file::Opened::Stream(file) => From::Stream(Box::new(file)),
         };
-        Ok(Source { name, from })
+        Ok(Source {
+            name,
+            from,
+            step: window::READ,
+        })
     }
 
     /// A source that is read from `reader`; `name` is what errors call it.
@@ -55,7 +62,33 @@ impl Source {
         Source {
             name: name.to_owned(),
             from: From::Stream(Box::new(reader)),
+            step: window::READ,
         }
+    }
+
+    /// A source that is in memory already.
+    ///
+    /// ```
+    /// use rdbtool::{Decode, Progress, sink::Count, source::Source};
+    /// let file = b"REDIS0004\xfe\x00\x00\x05hello\x05world\xff";
+    /// let mut sources = [Source::from_bytes("example", file)];
+    /// let seen = Decode::default().run(&mut sources, &Progress::new(), &mut Count::default())?;
+    /// assert_eq!(seen[0].keys, 1);
+    /// # Ok::<(), rdbtool::RdbError>(())
+    /// ```
+    pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Source {
+        Source {
+            name: name.to_owned(),
+            from: From::Bytes(bytes.into()),
+            step: window::READ,
+        }
+    }
+
+    /// Looks at so many bytes of a stream (at least 16, enough to know an RDB file by) and reads on in steps of as many.
+    #[must_use]
+    pub(crate) fn in_steps(mut self, step: usize) -> Source {
+        self.step = step.max(16);
+        self
     }
 
     /// What errors call it.
@@ -67,6 +100,7 @@ impl Source {
     pub fn stored_size(&self) -> Option<u64> {
         match &self.from {
             From::Map(m) => Some(m.len() as u64),
+            From::Bytes(b) => Some(b.len() as u64),
             From::Stream(_) => None,
         }
     }
@@ -74,29 +108,20 @@ impl Source {
     /// Looks at the first bytes, unpacks if they are those of gzip or zstd, and gives a window on an RDB file. `read` counts the
     /// stored bytes as they are read; of a mapped file, whose reading is seen only by whoever takes from the window, nothing.
     pub fn window<'a>(&'a mut self, read: &'a AtomicU64) -> Result<Window<'a>> {
-        let Source { name, from } = self;
+        let Source { name, from, step } = self;
         match from {
-            From::Map(map) => match detect::kind(map) {
-                Kind::Rdb => Ok(Window::whole(map)),
-                Kind::Gzip | Kind::Zstd => {
-                    let reader = Counting {
-                        inner: &map[..],
-                        read,
-                    };
-                    unpacked(detect::kind(map), Box::new(reader))
-                }
-                other => Err(refuse(other)),
-            },
+            From::Map(map) => in_memory(map, read),
+            From::Bytes(bytes) => in_memory(bytes, read),
             From::Stream(reader) => {
                 let mut reader = Counting {
                     inner: reader,
                     read,
                 };
-                let mut first = vec![0; detect::LOOK];
+                let mut first = vec![0; detect::LOOK.min(*step)];
                 let n = read_full(&mut reader, &mut first)?;
                 first.truncate(n);
                 match detect::kind(&first) {
-                    Kind::Rdb => Ok(Window::growing(first, Box::new(reader))),
+                    Kind::Rdb => Ok(Window::growing(first, Box::new(reader), *step)),
                     kind @ (Kind::Gzip | Kind::Zstd) => {
                         unpacked(kind, Box::new(std::io::Cursor::new(first).chain(reader)))
                     }
@@ -105,6 +130,18 @@ impl Source {
             }
         }
         .map_err(|e| e.with_file(name))
+    }
+}
+
+/// A window on bytes that are all there.
+fn in_memory<'a>(bytes: &'a [u8], read: &'a AtomicU64) -> Result<Window<'a>> {
+    match detect::kind(bytes) {
+        Kind::Rdb => Ok(Window::whole(bytes)),
+        kind @ (Kind::Gzip | Kind::Zstd) => {
+            let reader = Counting { inner: bytes, read };
+            unpacked(kind, Box::new(reader))
+        }
+        other => Err(refuse(other)),
     }
 }
 
@@ -121,7 +158,7 @@ fn unpacked<'a>(kind: Kind, reader: Box<dyn Read + Send + 'a>) -> Result<Window<
     let n = read_full(&mut reader, &mut first)?;
     first.truncate(n);
     match detect::kind(&first) {
-        Kind::Rdb => Ok(Window::growing(first, reader)),
+        Kind::Rdb => Ok(Window::growing(first, reader, window::READ)),
         other => Err(refuse(other)),
     }
 }

@@ -6,7 +6,7 @@ use memmap2::Mmap;
 use std::io::Read;
 
 /// How much is read at a time when the window is small.
-const READ: usize = 256 << 10;
+pub(super) const READ: usize = 256 << 10;
 /// Buffers kept for reuse.
 const SPARE: usize = 16;
 /// A buffer that grows beyond this goes to disk.
@@ -25,6 +25,7 @@ enum Held<'a> {
         /// How large it may become in memory.
         in_memory: usize,
         reader: Box<dyn Read + Send + 'a>,
+        step: usize,
         ended: bool,
         failed: Option<RdbError>,
         spare: Vec<Vec<u8>>,
@@ -103,13 +104,14 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// A window on what `reader` gives after `first`.
-    pub fn growing(first: Vec<u8>, reader: Box<dyn Read + Send + 'a>) -> Self {
+    /// A window on what `reader` gives after `first`, read `step` bytes at a time while it is small.
+    pub fn growing(first: Vec<u8>, reader: Box<dyn Read + Send + 'a>, step: usize) -> Self {
         Window {
             held: Held::Growing {
                 buffer: Buffer::Memory(first),
                 in_memory: IN_MEMORY,
                 reader,
+                step,
                 ended: false,
                 failed: None,
                 spare: Vec::new(),
@@ -149,6 +151,7 @@ impl<'a> Window<'a> {
             buffer,
             in_memory,
             reader,
+            step,
             ended,
             failed,
             ..
@@ -161,7 +164,7 @@ impl<'a> Window<'a> {
         }
         // In ever larger steps, for some values are scanned again from their start; but what is read too far, which the next
         // buffer begins with, is to fit in memory.
-        let want = buffer.bytes().len().clamp(READ, IN_MEMORY);
+        let want = buffer.bytes().len().clamp(*step, IN_MEMORY);
         match buffer.extend(reader, want, *in_memory) {
             Ok(n) => *ended = n < want as u64,
             Err(e) => {
@@ -222,7 +225,7 @@ mod tests {
     fn a_growing_window_gives_the_same_bytes_in_any_pieces() {
         let bytes: Vec<u8> = (0..2_000_000u32).map(|i| (i * 7 / 3) as u8).collect();
         for disk_from in [IN_MEMORY, 1, 100_000] {
-            let mut w = Window::growing(Vec::new(), Box::new(&bytes[..]));
+            let mut w = Window::growing(Vec::new(), Box::new(&bytes[..]), READ);
             if let Held::Growing { in_memory, .. } = &mut w.held {
                 *in_memory = disk_from;
             }
