@@ -7,14 +7,12 @@ mod support;
 
 use support::file::{crc64, file, file_of_payload, hex, magic, unwrap_payload};
 use support::json::{self, Json};
-use support::{Report, lines, rdbtool, scratch};
+use support::{Report, fingerprint, lines, rdbtool, scratch};
 
 /// A `DUMP` payload and the value it stands for.
 struct Payload {
     /// Number, server, trait.
     name: &'static str,
-    /// Bytes before the type: metadata of the key.
-    attributes: usize,
     hex: &'static str,
     kind: &'static str,
     /// JSON.
@@ -24,273 +22,228 @@ struct Payload {
 const PAYLOADS: &[Payload] = &[
     Payload {
         name: "V1, of 7.0.15: a string",
-        attributes: 0,
         hex: "000568656c6c6f0a006372df766534200a",
         kind: "string",
         value: r#""hello""#,
     },
     Payload {
         name: "V2, of 8.6.3: the same, of version 13",
-        attributes: 0,
         hex: "000568656c6c6f0d00c1db56c5628157ca",
         kind: "string",
         value: r#""hello""#,
     },
     Payload {
         name: "V3, of Valkey 9.1.2: the same, of version 80",
-        attributes: 0,
         hex: "000568656c6c6f5000ac5816e7fb6647fe",
         kind: "string",
         value: r#""hello""#,
     },
     Payload {
         name: "V4, of 2.8.24: an int16",
-        attributes: 0,
         hex: "00c17fff0600818deaa8a1d5b813",
         kind: "string",
         value: r#""-129""#,
     },
     Payload {
         name: "V5, of 2.8.24: an int32",
-        attributes: 0,
         hex: "00c287d6120006007fd376b6de6e40cd",
         kind: "string",
         value: r#""1234567""#,
     },
     Payload {
         name: "V6, of 2.8.24: LZF with overlapping references",
-        attributes: 0,
         hex: "00c30d1f016161e00e00006220000162620600755f9603704bdafa",
         kind: "string",
         value: r#""aaaaaaaaaaaaaaaaaaaaaaaaabbbbbb""#,
     },
     Payload {
         name: "V7, of 2.8.24: a plain list",
-        attributes: 0,
         hex: "01020161c00106009419a7d957b425a9",
         kind: "list",
         value: r#"["a","1"]"#,
     },
     Payload {
         name: "V8, of 2.8.24: a ziplist with every kind of integer",
-        attributes: 0,
         hex: "0a3939000000360000000b0000f102fd02fe0d03fe8003c0c80004f0c063ff05f0ffff7f05d00000008006e000f2052a010000000a0268690400ff0600cb0b3cf2c2afcd4d",
         kind: "list",
         value: r#"["0","12","13","-128","200","-40000","8388607","-2147483648","5000000000","hi",""]"#,
     },
     Payload {
         name: "V9, of 2.8.24: a plain set",
-        attributes: 0,
         hex: "0202c0010161060026898b5399e54225",
         kind: "set",
         value: r#"["1","a"]"#,
     },
     Payload {
         name: "V10, of 2.8.24: an intset of 32 bits",
-        attributes: 0,
         hex: "0b14040000000300000001000000020000007011010006001338a986ae48ecc6",
         kind: "set",
         value: r#"["1","2","70000"]"#,
     },
     Payload {
         name: "V11, of 2.8.24: scores in text",
-        attributes: 0,
         hex: "03050163ff0162fe016103312e3501640133016513302e3130303030303030303030303030303031060053e073a6fa002583",
         kind: "zset",
         value: r#"[{"member":"c","score":"-inf"},{"member":"b","score":"inf"},{"member":"a","score":1.5},{"member":"d","score":3},{"member":"e","score":0.1}]"#,
     },
     Payload {
         name: "V12, of 2.8.24: a ziplist of scores",
-        attributes: 0,
         hex: "0c191900000013000000040000016103fefe0301620303312e35ff0600397647c6313a1b2f",
         kind: "zset",
         value: r#"[{"member":"a","score":-2},{"member":"b","score":1.5}]"#,
     },
     Payload {
         name: "V13, of 2.8.24: a ziplist of fields",
-        attributes: 0,
         hex: "0d161600000013000000040000016603017603016e03f8ff0600ecf97b38596e2de3",
         kind: "hash",
         value: r#"{"f":"v","n":"7"}"#,
     },
     Payload {
         name: "V14, of 3.2.13: a quicklist of ziplists",
-        attributes: 0,
         hex: "0e0114140000000f000000030000016103f202c02c01ff070049eb886f82a220c5",
         kind: "list",
         value: r#"["a","1","300"]"#,
     },
     Payload {
         name: "V15, of 4.0.14: binary scores",
-        attributes: 0,
         hex: "05020161000000000000f83f0162000000000000f0ff0800f1ba928ccc87ec33",
         kind: "zset",
         value: r#"[{"member":"a","score":1.5},{"member":"b","score":"-inf"}]"#,
     },
     Payload {
         name: "V16, of 5.0.14: stream layout 1, one entry deleted",
-        attributes: 0,
         hex: "0f011000000000000000010000000000000001363600000016000201010101018161020001020100010001010104010301000101010201040100010101dfff02010181620203010601ff02020001016701010100000000000000010000000000000001819ea5faa101000001010163819ea5faa101000001000000000000000100000000000000010900fb066a002a14fab7",
         kind: "stream",
         value: r#"{"length":2,"last_id":"2-0","entries":[{"id":"1-1","fields":[["a","1"]]},{"id":"2-0","fields":[["b","3"]]}],"groups":[{"name":"g","last_id":"1-1","pending":[{"id":"1-1","consumer":"c","delivered_at_ms":1795206520449,"deliveries":1}],"consumers":[{"name":"c","seen_at_ms":1795206520449,"pending":["1-1"]}]}]}"#,
     },
     Payload {
         name: "V17, of 5.0.14: a stream without entries",
-        attributes: 0,
         hex: "0f00000707000900ef8a4a6fa2147078",
         kind: "stream",
         value: r#"{"length":0,"last_id":"7-7","entries":[],"groups":[]}"#,
     },
     Payload {
         name: "V18, of 7.0.15: a plain hash",
-        attributes: 0,
         hex: "040201660176016ec0070a00622d07e0b30bd5ec",
         kind: "hash",
         value: r#"{"f":"v","n":"7"}"#,
     },
     Payload {
         name: "V19, of 7.0.15: a listpack of fields",
-        attributes: 0,
         hex: "1012120000000400816602817602816e020701ff0a00b82adea8407ffaa8",
         kind: "hash",
         value: r#"{"f":"v","n":"7"}"#,
     },
     Payload {
         name: "V20, of 7.0.15: a listpack of scores",
-        attributes: 0,
         hex: "1115150000000400816102dffe0281620283312e3504ff0a004c1bf83aa4045cc7",
         kind: "zset",
         value: r#"[{"member":"a","score":-2},{"member":"b","score":1.5}]"#,
     },
     Payload {
         name: "V21, of 7.0.15: a listpack with every kind of integer, in LZF",
-        attributes: 0,
         hex: "120102c34040407f1f7f0000000d0000017f01c08002dfff02cfff02d00002f1001003f2409c0004f3090000800005f4005ed0b220280a0009826869038001e04678e03c000148ff0a00930ef4fce1dd7c6f",
         kind: "list",
         value: r#"["0","127","128","-1","4095","-4096","4096","40000","8388608","3000000000","hi","","xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]"#,
     },
     Payload {
         name: "V22, of 7.0.15: stream layout 2",
-        attributes: 0,
         hex: "13011000000000000000010000000000000001363600000016000201010101018161020001020100010001010104010301000101010201040100010101dfff02010181620203010601ff0202000101010203010167010181ffffffffffffffff0100000000000000010000000000000001ef9ea5faa101000001010163ef9ea5faa101000001000000000000000100000000000000010a005d454401c1a9ef51",
         kind: "stream",
         value: r#"{"length":2,"last_id":"2-0","first_id":"1-1","max_deleted_id":"1-2","entries_added":3,"entries":[{"id":"1-1","fields":[["a","1"]]},{"id":"2-0","fields":[["b","3"]]}],"groups":[{"name":"g","last_id":"1-1","entries_read":null,"pending":[{"id":"1-1","consumer":"c","delivered_at_ms":1795206520559,"deliveries":1}],"consumers":[{"name":"c","seen_at_ms":1795206520559,"pending":["1-1"]}]}]}"#,
     },
     Payload {
         name: "V23, of 8.0.6: a plain node and a packed one",
-        attributes: 0,
         hex: "120201c3365004017171e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e0ff00e07f00017171020a0a0000000100816202ff0c006350d2bb9ea4c07c",
         kind: "list",
         value: r#"["qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq","b"]"#,
     },
     Payload {
         name: "V24, of Valkey 8.1.1: a listpack of members",
-        attributes: 0,
         hex: "140c0c00000002008161020101ff0b00e040e033571bb848",
         kind: "set",
         value: r#"["a","1"]"#,
     },
     Payload {
         name: "V25, of Valkey 8.1.1: stream layout 3, a consumer that was never active",
-        attributes: 0,
         hex: "150110000000000000000100000000000000011c1c0000000a00010100010101816102000102010001000101010401ff0101010101000001010167000081ffffffffffffffff00010163769fa5faa1010000ffffffffffffffff000b00732e09b878adb3df",
         kind: "stream",
         value: r#"{"length":1,"last_id":"1-1","first_id":"1-1","max_deleted_id":"0-0","entries_added":1,"entries":[{"id":"1-1","fields":[["a","1"]]}],"groups":[{"name":"g","last_id":"0-0","entries_read":null,"pending":[],"consumers":[{"name":"c","seen_at_ms":1795206520694,"active_at_ms":-1,"pending":[]}]}]}"#,
     },
     Payload {
         name: "V26, of 7.4-rc1: field expiries, release candidate",
-        attributes: 0,
         hex: "160381000003bb2cc3eb88016b017a000167017781000003bb2cc3d800016601760c0076907b1cfd66db0d",
         kind: "hash",
         value: r#"[{"field":"k","value":"z","expire_at_ms":4102444805000},{"field":"g","value":"w"},{"field":"f","value":"v","expire_at_ms":4102444800000}]"#,
     },
     Payload {
         name: "V27, of 7.4-rc1: field expiries in a listpack, release candidate",
-        attributes: 0,
         hex: "171f1f0000000600816602817602f400d8c32cbb030000098167028177020001ff0c00222c6abb924b9cbc",
         kind: "hash",
         value: r#"[{"field":"f","value":"v","expire_at_ms":4102444800000},{"field":"g","value":"w"}]"#,
     },
     Payload {
         name: "V28, of 7.4.1: field expiries relative to the smallest",
-        attributes: 0,
         hex: "1800d8c32cbb030000035389016b017a000167017701016601760c00b4465ede1c2a6245",
         kind: "hash",
         value: r#"[{"field":"k","value":"z","expire_at_ms":4102444805000},{"field":"g","value":"w"},{"field":"f","value":"v","expire_at_ms":4102444800000}]"#,
     },
     Payload {
         name: "V29, of 7.4.1: field expiries in a listpack",
-        attributes: 0,
         hex: "1900d8c32cbb0300001f1f0000000600816602817602f400d8c32cbb030000098167028177020001ff0c008436d9888806ec99",
         kind: "hash",
         value: r#"[{"field":"f","value":"v","expire_at_ms":4102444800000},{"field":"g","value":"w"}]"#,
     },
     Payload {
         name: "V30, of Valkey 9.1.2: field expiries, Valkey's type 22",
-        attributes: 0,
         hex: "16020166017600d8c32cbb03000001670177ffffffffffffffff5000e60a2f75e1b45a59",
         kind: "hash",
         value: r#"[{"field":"f","value":"v","expire_at_ms":4102444800000},{"field":"g","value":"w"}]"#,
     },
     Payload {
         name: "V31, of 8.6.3: stream layout 4, idempotent producers",
-        attributes: 0,
         hex: "1a0110000001a1faa180aa000000000000000028280000000f00020100010101816102000102010001000181620204010201000101018163020401ff0281000001a1faa180aa0181000001a1faa180aa0000000200406440640202703101046969643181000001a1faa180aa000270320110893fd0cf5414759ee1ddbfcd0814bd6981000001a1faa180aa0102010d0096c7039b03f6a43f",
         kind: "stream",
         value: r#"{"length":2,"last_id":"1795206250666-1","first_id":"1795206250666-0","max_deleted_id":"0-0","entries_added":2,"entries":[{"id":"1795206250666-0","fields":[["a","b"]]},{"id":"1795206250666-1","fields":[["a","c"]]}],"groups":[],"idmp":{"duration_s":100,"max_entries":100,"producers":[{"id":"p1","iids":[{"iid":"iid1","entry_id":"1795206250666-0"}]},{"id":"p2","iids":[{"iid":{"base64":"iT/Qz1QUdZ7h3b/NCBS9aQ=="},"entry_id":"1795206250666-1"}]}],"iids_added":2,"iids_duplicates":1}}"#,
     },
     Payload {
         name: "V32, of 8.8 dev: stream layout 5, an entry nobody owns",
-        attributes: 0,
         hex: "1b011000000000000000010000000000000001333300000014000301000101018161020001020100010001816202040102010101000181630204010201020100018164020401ff030301010100000301016703010303000000000000000100000000000000013581a1faa10100000100000000000000020000000000000001000000000000000000000000000000000300000000000000013581a1faa1010000010101633581a1faa10100003581a1faa10100000200000000000000010000000000000001000000000000000300000000000000010100000000000000020000000000000001406440640000000e000606be71b53fc9db",
         kind: "stream",
         value: r#"{"length":3,"last_id":"3-1","first_id":"1-1","max_deleted_id":"0-0","entries_added":3,"entries":[{"id":"1-1","fields":[["a","b"]]},{"id":"2-1","fields":[["a","c"]]},{"id":"3-1","fields":[["a","d"]]}],"groups":[{"name":"g","last_id":"3-1","entries_read":3,"pending":[{"id":"1-1","consumer":"c","delivered_at_ms":1795206250805,"deliveries":1},{"id":"2-1","delivered_at_ms":0,"deliveries":0},{"id":"3-1","consumer":"c","delivered_at_ms":1795206250805,"deliveries":1}],"consumers":[{"name":"c","seen_at_ms":1795206250805,"active_at_ms":1795206250805,"pending":["1-1","3-1"]}],"nacked":["2-1"]}],"idmp":{"duration_s":100,"max_entries":100,"producers":[],"iids_added":0,"iids_duplicates":0}}"#,
     },
     Payload {
         name: "V33, of 8.8 dev: an array",
-        attributes: 0,
         hex: "1c050000010a000000000000000102000000000000044002030573686f727403000f61206c6f6e67657220737472696e67412c01ffffffffffffffff0e009f88b83a95fddece",
         kind: "array",
         value: r#"{"elements":[{"index":0,"value":"10"},{"index":1,"value":"2.5"},{"index":2,"value":"short"},{"index":3,"value":"a longer string"},{"index":300,"value":"-1"}]}"#,
     },
     Payload {
         name: "V34, of 8.8 dev: an array with a cursor",
-        attributes: 0,
         hex: "1c010100000301780e00f69bc55ec0048815",
         kind: "array",
         value: r#"{"cursor":0,"elements":[{"index":0,"value":"x"}]}"#,
     },
     Payload {
         name: "V36, of 8.0.6: a module nobody knows",
-        attributes: 0,
         hex: "0781b5eb2dfffadd6c010201050568656c6c6f030000c03f05c30f16043078612e61e00300043965702d35000c00328857b1011bce54",
         kind: "module",
         value: r#"{"module":"test__rdb","version":1,"value":{"base64":"AgEFBWhlbGxvAwAAwD8Fww8WBDB4YS5h4AMABDllcC01AA=="}}"#,
     },
     Payload {
-        name: "V37, of 8.6.3: metadata before the type",
-        attributes: 40,
-        hex: "f30109f5c42805056d657461310201030000c03f05c30f16043078612e61e00300043965702d35000001760d0077626d242baf4c2a",
-        kind: "string",
-        value: r#""v""#,
-    },
-    Payload {
         name: "V39, of 7.0.15: a listpack element with a long back length",
-        attributes: 0,
         hex: "120102c314409008900000000200e08279e07800050184817102ff0a0073936673ddd66965",
         kind: "list",
         value: r#"["yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy","q"]"#,
     },
     Payload {
         name: "V40, synthetic: a template hash in a listpack",
-        attributes: 0,
         hex: "1d0017170000000200866669656c643107866669656c643207ff0d0d0000000300000101010201ff0f000000000000000000",
         kind: "hash",
         value: r#"{"field1":"1","field2":"2"}"#,
     },
     Payload {
         name: "V41, synthetic: a template hash as an array",
-        attributes: 0,
         hex: "1f0102066669656c6431066669656c6432c001c0020f000000000000000000",
         kind: "hash",
         value: r#"{"field1":"1","field2":"2"}"#,
@@ -356,7 +309,7 @@ const FILES: &[File] = &[
         name: "F5, of 7.0-rc1: function of the release candidates",
         hex: "524544495330303130fa0972656469732d76657207362e392e323430fa0a72656469732d62697473c040fa056374696d65c2a7ad006bfa08757365642d6d656dc2482e0f00fa0c616f662d707265616d626c65c000f6016d034c5541003772656469732e72656769737465725f66756e6374696f6e282266222c66756e6374696f6e286b2c61292072657475726e203120656e6429ff8f38f46c557aa1cc",
         lines: &[
-            r##"{"function":"#!LUA name=m\nredis.register_function(\"f\",function(k,a) return 1 end)"}"##,
+            r##"{"function":"#!lua name=m\nredis.register_function(\"f\",function(k,a) return 1 end)"}"##,
         ],
         aux: &[
             ("redis-ver", "6.9.240"),
@@ -482,10 +435,10 @@ const FILES: &[File] = &[
 
 #[test]
 fn payloads() {
-    assert_eq!(PAYLOADS.len(), 39);
+    assert_eq!(PAYLOADS.len(), 38);
     let report = Report::default();
     for p in PAYLOADS {
-        let file = file_of_payload(&hex(p.hex), p.attributes);
+        let file = file_of_payload(&hex(p.hex), 0);
         let kind = p.kind;
         let line = format!(
             r#"{{"db":0,"key":"k","type":"{kind}","value":{}}}"#,
@@ -510,7 +463,7 @@ fn files() {
 
 /// What a file of these bytes decodes to.
 fn decode(options: &[&str], bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let name = format!("vector-{:016x}-{}.rdb", crc64(bytes), bytes.len());
+    let name = format!("vector-{:016x}.rdb", fingerprint(bytes));
     let path = scratch(&name, bytes);
     let args = ["decode"].iter().chain(options).map(|a| a.as_ref());
     rdbtool(args.chain([path.as_os_str()])).ok()
@@ -585,6 +538,16 @@ fn module_aux_stands_under_meta() {
     let expected =
         r#"{"module":"test__rdb","version":1,"when":1,"value":{"base64":"AgEFA0JFRgA="}}"#;
     assert_eq!(found, [json::parse(expected.as_bytes()).expect("JSON")]);
+}
+
+/// V37, of 8.6.3: metadata stands before the type, and comes out as it is: count, classes, items.
+#[test]
+fn v37_key_metadata() {
+    let payload = hex(
+        "f30109f5c42805056d657461310201030000c03f05c30f16043078612e61e00300043965702d35000001760d0077626d242baf4c2a",
+    );
+    let expected = r#"{"db":0,"key":"k","type":"string","key_meta":{"base64":"AQn1xCgFBW1ldGExAgEDAADAPwXDDxYEMHhhLmHgAwAEOWVwLTUA"},"value":"v"}"#;
+    decodes_to(&file_of_payload(&payload, 40), &[expected]).expect("decodes");
 }
 
 /// V38: a payload of FUNCTION DUMP, which is the part of a file that holds the functions.
@@ -835,7 +798,7 @@ const ITEMS: &[Items] = &[
         13,
         "fc 0100000000000000 f3 01 09f5c428 02 05 00 | 00 016b 0176 | 00 0161 0176",
         &[
-            r#"{"db":0,"key":"k","type":"string","expire_at_ms":1,"value":"v"}"#,
+            r#"{"db":0,"key":"k","type":"string","expire_at_ms":1,"key_meta":{"base64":"AQn1xCgCBQA="},"value":"v"}"#,
             A_V,
         ],
     ),
@@ -857,8 +820,12 @@ fn zero_stands_for_no_checksum_and_bytes_may_follow_it() {
     let trailer = bytes.len() - 8;
     bytes[trailer..].fill(0);
     decodes_to(&bytes, &[K_V]).expect("a checksum of zero is none");
+    // What follows is not ours, and worth a word.
     bytes.extend_from_slice(b"\xff\0garbage");
-    decodes_to(&bytes, &[K_V]).expect("what follows is not ours");
+    let path = scratch("trailing-garbage.rdb", &bytes);
+    let run = rdbtool(["decode".as_ref(), path.as_os_str()]);
+    assert_eq!(run.status, Some(3), "{}", run.stderr);
+    assert!(lines(&run.stdout).eq([K_V.as_bytes()]));
 }
 
 /// Two forms of the back length are in use for a listpack element of exactly 16383 bytes.
@@ -932,6 +899,52 @@ fn counts_that_are_not_known() {
     decodes_to(&file(10, &items), &[&line]).expect("70000 elements");
 }
 
+/// A value larger than a batch is cut into parts; what stands before it comes out all the same, and once.
+#[test]
+fn what_stands_before_a_large_value() {
+    let element = "x".repeat(400 << 10);
+    let mut list = hex("01 016c 02 0161 80");
+    list.extend_from_slice(&(element.len() as u32).to_be_bytes());
+    list.extend_from_slice(element.as_bytes());
+    // A list with one more element behind the large one, so that there is something left to cut off.
+    list[3] = 3;
+    list.extend_from_slice(b"\x01b");
+    let large = r#"{"db":0,"key":"l","type":"list","expire_at_ms":5,"value":["a","x"#;
+    let aux = r#"{"aux":{"n":"w"}}"#;
+    let key = r#"{"db":0,"key":"k","type":"string","value":"v","#;
+    let rows: [(&str, &str, &[&str]); 3] = [
+        ("nothing but its expiry", "fc0500000000000000", &[large]),
+        (
+            "an aux field between expiry and type",
+            "fc0500000000000000 fa016e0177",
+            &[aux, large],
+        ),
+        (
+            "a key, and then the same",
+            "00016b0176 fc0500000000000000 fa016e0177",
+            &[key, aux, large],
+        ),
+    ];
+    let report = Report::default();
+    for (name, before, expected) in rows {
+        let bytes = file(9, &[&hex(before)[..], &list].concat());
+        for threads in ["1", "2"] {
+            match decode(&["--meta", "--threads", threads], &bytes) {
+                Ok(output) => {
+                    let found: Vec<_> = lines(&output).map(String::from_utf8_lossy).collect();
+                    let mut both = found.iter().zip(expected);
+                    if found.len() != expected.len() || !both.all(|(f, e)| f.starts_with(e)) {
+                        let found: Vec<_> = found.iter().map(|l| format!("{l:.80}")).collect();
+                        report.fail(name, format!("{threads} threads: {found:#?}"));
+                    }
+                }
+                Err(how) => report.fail(name, how),
+            }
+        }
+    }
+    report.finish();
+}
+
 // ---- what must be refused ---------------------------------------------------------------------------------------------
 
 /// A file that must be refused, and where the offset in the error may point to.
@@ -940,6 +953,8 @@ struct Refused {
     bytes: Vec<u8>,
     /// First and last byte; without a last one, the end of the file.
     at: (u64, Option<u64>),
+    /// What stands before the damage, and is written.
+    lines: &'static [&'static str],
 }
 
 /// A file of version 12 with one key `k`, whose type stands at byte 11 and whose value begins at byte 14.
@@ -951,6 +966,7 @@ fn value(name: &'static str, rdb_type: u8, value: &str) -> Refused {
         name,
         bytes,
         at: (11, None),
+        lines: &[],
     }
 }
 
@@ -964,14 +980,16 @@ fn with_magic(name: &'static str, magic: &[u8]) -> Refused {
         name,
         bytes,
         at: (0, Some(9)),
+        lines: &[],
     }
 }
 
 fn refused() -> Vec<Refused> {
-    let raw = |name, text: &str, first, last| Refused {
+    let raw = |name, text: &str, first, last, lines| Refused {
         name,
         bytes: hex(text),
         at: (first, Some(last)),
+        lines,
     };
     let mut type_8 = file(9, &hex("fe00 08 016b 0176"));
     type_8.truncate(type_8.len() - 8);
@@ -983,23 +1001,27 @@ fn refused() -> Vec<Refused> {
             "524544495330303035fe0000016b0176ff",
             16,
             17,
+            &[K_V],
         ),
         raw(
             "X2: a wrong checksum",
             "524544495330303035fe0000016b0176ff0101010101010101",
             17,
             17,
+            &[K_V],
         ),
         raw(
             "X3: an expiry that is cut off",
             "524544495330303036fe00fc",
             11,
             12,
+            &[],
         ),
         Refused {
             name: "X4: type 8",
             bytes: type_8,
             at: (11, Some(11)),
+            lines: &[],
         },
         value("X5: LZF that reaches before its start", 0, "c3 02 05 20 00"),
         value(
@@ -1034,7 +1056,6 @@ fn refused() -> Vec<Refused> {
         // And more of the kind.
         with_magic("version 0", b"REDIS0000"),
         with_magic("a version that is no number", b"REDIS00x1"),
-        with_magic("no magic", b"RODIS0011"),
         value("a length form that does not exist", 0, "82 00000001 76"),
         value("a string form that does not exist", 0, "c4 00"),
         value(
@@ -1097,7 +1118,10 @@ fn refused() -> Vec<Refused> {
 fn broken_files_are_refused() {
     let report = Report::default();
     for x in refused() {
-        let path = scratch(&format!("refused-{:016x}.rdb", crc64(&x.bytes)), &x.bytes);
+        let path = scratch(
+            &format!("refused-{:016x}.rdb", fingerprint(&x.bytes)),
+            &x.bytes,
+        );
         let run = rdbtool(["decode".as_ref(), path.as_os_str()]);
         match run.error_offset(&path) {
             Err(how) => report.fail(x.name, how),
@@ -1109,12 +1133,47 @@ fn broken_files_are_refused() {
                 }
             }
         }
-        if !run.stdout.is_empty() {
+        if !lines(&run.stdout).eq(x.lines.iter().map(|l| l.as_bytes())) {
             let out = String::from_utf8_lossy(&run.stdout);
             report.fail(x.name, format!("it wrote {out:.200}"));
         }
     }
     report.finish();
+}
+
+#[test]
+fn what_is_no_rdb_file_is_said_to_be_none() {
+    let rows: [(&str, &[u8]); 4] = [
+        ("another magic", b"RODIS0011\xfe\x00\xff"),
+        ("text", b"hello, world\n"),
+        ("NDJSON", b"{\"db\":0,\"key\":\"k\"}\n"),
+        ("commands", b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"),
+    ];
+    let report = Report::default();
+    for (name, bytes) in rows {
+        let path = scratch(&format!("no-rdb-{:016x}", fingerprint(bytes)), bytes);
+        let run = rdbtool(["decode".as_ref(), path.as_os_str()]);
+        let begin = format!("rdbtool: {}: not an RDB file: ", path.display());
+        if run.status != Some(1) || !run.stdout.is_empty() || !run.stderr.starts_with(&begin) {
+            report.fail(name, format!("{run:?}"));
+        }
+    }
+    report.finish();
+}
+
+/// What is told of an aux field does not depend on who reads the damage behind it.
+#[test]
+fn an_aux_field_between_an_expiry_and_damage_comes_out() {
+    let bytes = file(9, &hex("00016b0176 fc0500000000000000 fa016e0177 0201fa"));
+    let path = scratch("aux-before-damage.rdb", &bytes);
+    for threads in ["1", "2"] {
+        let flags = ["decode", "--meta", "--threads", threads].map(AsRef::as_ref);
+        let run = rdbtool(flags.into_iter().chain([path.as_os_str()]));
+        let found: Vec<_> = lines(&run.stdout).collect();
+        assert_eq!(run.error_offset(&path), Ok(31), "{}", run.stderr);
+        assert_eq!(found.len(), 2, "with {threads} threads");
+        assert_eq!(found[1], br#"{"aux":{"n":"w"}}"#);
+    }
 }
 
 #[test]

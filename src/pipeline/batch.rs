@@ -294,17 +294,24 @@ impl<'a, 'f> Feed<'a, 'f> {
         let whole = self.window.is_whole();
         let mut c = first_item(&self.window);
         let mut record = Record::new();
+        // Where an item ends that stands between the attributes of a key and its type. The key is read together with it, however
+        // large.
+        let mut between = None;
         // What stands before an error is a batch of its own.
-        let stop = |batch: &Batch, e: RdbError, failed: &mut Option<RdbError>| {
+        let stop = |batch: &mut Batch,
+                    between: Option<usize>,
+                    e: RdbError,
+                    failed: &mut Option<RdbError>| {
             if e.kind() == ErrorKind::UnexpectedEof && !whole {
                 Ok(if batch.len == 0 {
                     Cut::More
                 } else {
                     Cut::Batch
                 })
-            } else if batch.len == 0 {
+            } else if batch.len.max(between.unwrap_or(0)) == 0 {
                 Err(e)
             } else {
+                batch.len = between.unwrap_or(batch.len);
                 *failed = Some(e);
                 Ok(Cut::Batch)
             }
@@ -333,13 +340,13 @@ impl<'a, 'f> Feed<'a, 'f> {
                 Ok(step) => step,
                 Err(e) => {
                     self.cx.db = db;
-                    return stop(batch, e, &mut self.failed);
+                    return stop(batch, between, e, &mut self.failed);
                 }
             };
             match &step {
                 Step::Key => {
                     let from = c.position();
-                    let until = if self.whole_values {
+                    let until = if self.whole_values || between.is_some() {
                         usize::MAX
                     } else {
                         from + BATCH
@@ -350,7 +357,8 @@ impl<'a, 'f> Feed<'a, 'f> {
                         Ok(Some(_)) if batch.len == 0 => return Ok(Cut::Giant),
                         Ok(Some(_)) => return Ok(Cut::Batch),
                         Err(e) => {
-                            return stop(batch, scan::name(e, &record.entry), &mut self.failed);
+                            let e = scan::name(e, &record.entry);
+                            return stop(batch, between, e, &mut self.failed);
                         }
                     }
                 }
@@ -371,7 +379,8 @@ impl<'a, 'f> Feed<'a, 'f> {
                 Some(see) => see(&step, &record.entry, &self.cx.templates)?,
                 None => false,
             };
-            if !record.pending {
+            between = record.pending.then_some(c.position());
+            if between.is_none() {
                 batch.len = c.position();
                 batch.items += 1;
                 if batch.len >= BATCH || enough {
