@@ -474,9 +474,10 @@ fn encoding(e: &Entry<'_>, version: u32) -> Result<&'static str> {
         ValueType::ListQuicklist => "quicklist",
         // From 7.2 on a list of one packed node is a bare listpack.
         ValueType::ListQuicklist2 if version >= 11 && !c.is_empty() => {
-            let nodes = length::read(&mut c, "nodes")?;
-            match length::read(&mut c, "the container of a quicklist node")? {
-                list::PACKED if nodes == 1 => "listpack",
+            match length::read(&mut c, "nodes")? {
+                1 if length::read(&mut c, "the container of a quicklist node")? == list::PACKED => {
+                    "listpack"
+                }
                 _ => "quicklist",
             }
         }
