@@ -24,9 +24,9 @@ servers *names:
 damage:
     RDBTOOL_DAMAGE=full cargo test --release --test damage
 
-# Fuzz one parser (a target in fuzz/) for some seconds; takes cargo-fuzz and a nightly toolchain
-fuzz target seconds="60":
-    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+# Fuzz a parser (a target in fuzz/; all of them if none is named) for some seconds; takes cargo-fuzz
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
 
 # Measure rdbtool beside other tools, in one run; --help tells the options
 bench *args:

@@ -1,0 +1,116 @@
+use super::*;
+use std::path::Path;
+
+/// A function that a seed is for.
+fn function(name: &str) -> fn(&[u8]) {
+    match name {
+        "scan" => scan,
+        "listpack" => listpack,
+        "ziplist" => ziplist,
+        "intset" => intset,
+        "zipmap" => zipmap,
+        "lzf" => lzf,
+        "string" => string,
+        "list" => list,
+        "set" => set,
+        "zset" => zset,
+        "hash" => hash,
+        "stream" => stream,
+        "module" => module,
+        "array" => array,
+        "giant" => giant,
+        other => panic!("{other}"),
+    }
+}
+
+/// Small files of the corpus.
+fn files() -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/rdb");
+    let mut files = Vec::new();
+    for server in std::fs::read_dir(dir).unwrap() {
+        for file in std::fs::read_dir(server.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|e| e == "rdb") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let files = files.iter().map(|p| std::fs::read(p).unwrap());
+    files.filter(|f| f.len() <= 8 << 10).collect()
+}
+
+#[test]
+fn what_servers_wrote_keeps_every_promise() {
+    let mut seen = std::collections::BTreeMap::new();
+    for file in files() {
+        scan(&file);
+        assert!(decode(&file).is_ok());
+        for (name, seed) in seeds(&file) {
+            let n: &mut usize = seen.entry(name).or_default();
+            *n += 1;
+            // The same few values are in most of the files.
+            if *n < 60 {
+                function(name)(&seed);
+            }
+        }
+    }
+    // Arrays are of a release that no file is of.
+    for name in [
+        "listpack", "ziplist", "intset", "lzf", "string", "list", "set", "zset", "hash", "stream",
+        "module", "giant", "zipmap",
+    ] {
+        assert!(seen.contains_key(name), "no seed for {name}: {seen:?}");
+    }
+}
+
+#[test]
+fn damaged_parts_keep_every_promise() {
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let mut tried = std::collections::BTreeMap::new();
+    for file in files() {
+        for (name, seed) in seeds(&file) {
+            let n: &mut usize = tried.entry(name).or_default();
+            *n += 1;
+            // Giants are slow.
+            if *n > if name == "giant" { 6 } else { 60 } {
+                continue;
+            }
+            for _ in 0..8 {
+                let mut broken = seed.clone();
+                for _ in 0..=dice.below(2) {
+                    let at = dice.below(broken.len());
+                    match dice.below(4) {
+                        0 => broken.truncate(at + 1),
+                        1 => broken[at] = dice.below(256) as u8,
+                        2 => broken[at] ^= 1 << dice.below(8),
+                        _ => broken[at] = [0, 0x3f, 0x7f, 0x80, 0x81, 0xc3, 0xff][dice.below(7)],
+                    }
+                }
+                function(name)(&broken);
+            }
+        }
+    }
+}
+
+/// Inputs that once broke a promise: what was wrong, the function, the input.
+const FOUND: &[(&str, &str, &[u8])] = &[
+    (
+        "the encoding of a quicklist without nodes was read from behind it",
+        "list",
+        b"\x03\x00",
+    ),
+    (
+        "a giant that is the very first item was looked for in the header",
+        "giant",
+        b"\x0e\x01\x04only\x05field\xff\xd7\xc3,\xbb\x03\0\0",
+    ),
+];
+
+#[test]
+fn what_was_found_stays_fixed() {
+    for (name, target, input) in FOUND {
+        eprintln!("{target}: {name}");
+        function(target)(input);
+    }
+}
