@@ -26,6 +26,7 @@ fn main() -> std::io::Result<()> {
         if bytes.len() <= LARGEST {
             put(&corpus, "scan", &bytes)?;
             put(&corpus, "decode", &bytes)?;
+            put(&corpus, "check", &bytes)?;
         }
         for (target, seed) in rdbtool::fuzz::seeds(&bytes) {
             put(&corpus, target, &seed)?;

@@ -105,6 +105,11 @@ const FOUND: &[(&str, &str, &[u8])] = &[
         "giant",
         b"\x0e\x01\x04only\x05field\xff\xd7\xc3,\xbb\x03\0\0",
     ),
+    (
+        "values were read for more names than their listpack counts",
+        "hash",
+        b"\x0a\x00\x10\x10\0\0\0\0\0\0\x01\x01\x40\x95\0\0\0\0\xff",
+    ),
 ];
 
 #[test]

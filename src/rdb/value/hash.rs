@@ -140,8 +140,12 @@ pub fn each(
         }
         ValueType::HashTemplateArray => {
             let mut names_blob = string::Scratch::new();
-            let (mut names, _) = Names::read(&mut c, &mut names_blob)?;
+            let at = c.offset();
+            let (mut names, n) = Names::read(&mut c, &mut names_blob)?;
+            // As many values follow as the names are said to be; a listpack tells at its end whether it was right.
+            let mut left = n;
             while let Some(name) = names.next(first)? {
+                left = left.checked_sub(1).ok_or_else(|| more_names(at, n))?;
                 f(name, RdbStr::read(&mut c)?.as_element(second)?, None)?;
             }
         }
@@ -178,6 +182,14 @@ fn zip(
             }
         }
     }
+}
+
+#[cold]
+fn more_names(at: u64, n: u64) -> RdbError {
+    RdbError::corrupt(
+        at,
+        format!("more field names than the {n} that are counted"),
+    )
 }
 
 /// Expiries of fields are below 2^48.
