@@ -31,3 +31,7 @@ fuzz seconds="60" *targets:
 # Measure rdbtool beside other tools, in one run; --help tells the options
 bench *args:
     benches/peers {{args}}
+
+# Measure each stage by itself (scan, containers, LZF, escaping ...); a name leaves out the others
+stages *name:
+    cargo bench --bench stages -- {{name}}
