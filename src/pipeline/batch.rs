@@ -362,12 +362,14 @@ impl<'a, 'f> Feed<'a, 'f> {
                         }
                     }
                 }
-                Step::Item(Item::SelectDb(_)) if batch.len > 0 => {
-                    // A batch is of one database.
+                Step::Item(Item::SelectDb(_)) if batch.len > 0 && between.is_none() => {
+                    // A batch is of one database, unless there is no place to cut it.
                     self.cx.db = db;
                     return Ok(Cut::Batch);
                 }
-                Step::Item(Item::SelectDb(db)) => batch.wanted = self.filter.db(*db),
+                Step::Item(Item::SelectDb(db)) => {
+                    batch.wanted = self.filter.db(*db) || between.is_some();
+                }
                 Step::Item(Item::End) => {
                     batch.len = c.position();
                     return Ok(Cut::End);
