@@ -20,7 +20,7 @@ check:
 servers *names:
     tests/servers/get-servers target/servers {{names}}
 
-# Damage every sample at every place, not only at some; takes minutes
+# Damage every sample at every place, not only at some; takes about an hour
 damage:
     RDBTOOL_DAMAGE=full cargo test --release --test damage
 
