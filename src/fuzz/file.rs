@@ -9,6 +9,7 @@ use crate::encode::json::{Format, Json};
 use crate::error::{ErrorKind, Result};
 use crate::out::Out;
 use crate::pipeline::{OnError, Progress};
+use crate::rdb::crc64;
 use crate::rdb::logical_type::LogicalType;
 use crate::rdb::scan::{Item, Scanner};
 use crate::rdb::skip;
@@ -17,7 +18,6 @@ use crate::rdb::value_type::ValueType;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::verify::Check;
-use std::hash::{DefaultHasher, Hasher};
 
 /// The items of a file: each ends before the next begins, values decode to where they end, and a file that is cut short
 /// begins with the same items.
@@ -223,14 +223,14 @@ const LINE: usize = 128 << 10;
 pub(super) struct Seen {
     format: Format,
     len: u64,
-    hash: DefaultHasher,
+    hash: u64,
     line: Vec<u8>,
     too_long: bool,
 }
 
 impl PartialEq for Seen {
     fn eq(&self, other: &Self) -> bool {
-        (self.len, self.hash.finish()) == (other.len, other.hash.finish())
+        (self.len, self.hash) == (other.len, other.hash)
     }
 }
 
@@ -239,7 +239,7 @@ impl Seen {
         Seen {
             format,
             len: 0,
-            hash: DefaultHasher::new(),
+            hash: 0,
             line: Vec::new(),
             too_long: false,
         }
@@ -257,18 +257,25 @@ impl Seen {
 impl Sink for Seen {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.len += bytes.len() as u64;
-        self.hash.write(bytes);
+        self.hash = crc64::combine(self.hash, crc64::checksum(bytes), bytes.len() as u64);
         if !matches!(self.format, Format::Ndjson | Format::Keys) {
             return Ok(());
         }
-        for part in bytes.split_inclusive(|&b| b == b'\n') {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest);
+            let (part, left) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
+            rest = left;
             self.too_long |= self.line.len() + part.len() > LINE;
             if self.too_long {
                 self.line.clear();
+            } else if end.is_some() && self.line.is_empty() {
+                assert_json(part);
+                continue;
             } else {
                 self.line.extend_from_slice(part);
             }
-            if part.ends_with(b"\n") {
+            if end.is_some() {
                 if !std::mem::take(&mut self.too_long) {
                     assert_json(&self.line);
                 }
