@@ -100,6 +100,7 @@ pub mod ndjson;
 pub mod out;
 pub mod pipeline;
 pub mod rdb;
+pub mod resp;
 pub mod sink;
 pub mod source;
 pub mod verify;

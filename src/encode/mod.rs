@@ -1,6 +1,7 @@
 //! From an item to bytes. Pure: an encoder appends to a buffer and knows neither threads nor files.
 
 pub mod json;
+pub mod loss;
 
 use crate::error::Result;
 use crate::out::Out;
@@ -17,6 +18,9 @@ pub struct Part<'p> {
     pub units: &'p [u8],
     /// Where they lie in the file.
     pub offset: u64,
+    /// The same and what belongs to the value around them, without a gap from part to part: the count before the first unit, what
+    /// follows the last.
+    pub raw: &'p [u8],
     /// What field expiries of type 24 count from.
     pub min_expiry: i64,
     /// What follows the nodes of a stream, and where.
@@ -45,6 +49,10 @@ impl std::fmt::Debug for Part<'_> {
 /// An encoder may assume that items come in the order of the file within a batch, that entries have passed the filter, and
 /// that what it appends is written in that order; not that it sees all of a file.
 pub trait Encode: Send {
+    /// What stands between the elements of a value, and is left out before the first one, which only the output's order can tell
+    /// when a value is encoded in parts: each part puts it before each of its elements.
+    const SEPARATOR: Option<u8> = None;
+
     /// Something that is not a key.
     fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()>;
 

@@ -51,6 +51,8 @@ pub(crate) enum Work {
         giant: Arc<Giant>,
         /// Where the units lie in the chunk.
         units: std::ops::Range<usize>,
+        /// Where in the chunk the value, or the rest of it, begins.
+        value: usize,
         first: bool,
         last: bool,
     },
@@ -97,8 +99,12 @@ pub(crate) struct End {
 enum State {
     /// Between items.
     Items,
-    /// In a giant value; `head` bytes stand before its next unit.
-    Giant { units: Units, head: usize },
+    /// In a giant value; `head` bytes stand before its next unit, of which the value's own begin at `value`.
+    Giant {
+        units: Units,
+        head: usize,
+        value: usize,
+    },
     /// Behind the EOF opcode, or an error.
     Ended,
 }
@@ -212,7 +218,7 @@ impl<'a, 'f> Feed<'a, 'f> {
         }
         let job = match self.state {
             State::Items => self.items(see),
-            State::Giant { units, head } => self.part(units, head).map(Some),
+            State::Giant { units, head, value } => self.part(units, head, value).map(Some),
             State::Ended => Ok(None),
         };
         job.map_err(|e| {
@@ -448,7 +454,7 @@ impl<'a, 'f> Feed<'a, 'f> {
                 self.giant = Some(Arc::new(giant));
             }
         }
-        self.part(units, head)
+        self.part(units, head, value)
     }
 
     /// Walks all the units from `at` on; gives where what follows them lies in the window.
@@ -474,7 +480,7 @@ impl<'a, 'f> Feed<'a, 'f> {
     }
 
     /// The next part of a giant value, `head` bytes behind the window's start.
-    fn part(&mut self, mut units: Units, head: usize) -> Result<Job<'a>> {
+    fn part(&mut self, mut units: Units, head: usize, value: usize) -> Result<Job<'a>> {
         let first = head > 0;
         let (to, len) = loop {
             let whole = self.window.is_whole();
@@ -515,12 +521,17 @@ impl<'a, 'f> Feed<'a, 'f> {
         self.state = if last {
             State::Items
         } else {
-            State::Giant { units, head: 0 }
+            State::Giant {
+                units,
+                head: 0,
+                value: 0,
+            }
         };
         let work = match &self.giant {
             Some(giant) => Work::Part {
                 giant: Arc::clone(giant),
                 units: head..to,
+                value,
                 first,
                 last,
             },

@@ -285,10 +285,11 @@ fn do_job<E: Encode>(
         Work::Part {
             giant,
             units,
+            value,
             first,
             last,
         } => {
-            turn.seam = Some(Seam::new(giant.clone(), *first));
+            turn.seam = Some(Seam::new(giant.clone(), *first, E::SEPARATOR));
             let mut out = Out::draining(shared.order.spare(), turn);
             let total = || {
                 // Parts before this one have been counted once it is this one's turn.
@@ -298,6 +299,7 @@ fn do_job<E: Encode>(
             let part = Part {
                 entry: giant.entry(),
                 units: bytes.get(units.clone()).unwrap_or_default(),
+                raw: bytes.get(*value..).unwrap_or_default(),
                 offset: job.offset + units.start as u64,
                 min_expiry: giant.min_expiry,
                 tail: giant.tail.as_ref().map(|(b, at)| (&b[..], *at)),

@@ -192,20 +192,22 @@ fn stopped() -> RdbError {
 
 /// Where a part of a giant value meets the part before it.
 ///
-/// Every part but the first begins each of its elements with a comma. Only here, in the order of the output, is it known
-/// whether an element stands before it: if none does, the comma goes.
+/// Every part but the first begins each of its elements with the encoder's separator, if it has one. Only here, in the order of
+/// the output, is it known whether an element stands before it: if none does, the separator goes.
 #[derive(Debug)]
 pub(crate) struct Seam {
     pub(crate) giant: Arc<Giant>,
     first: bool,
+    separator: Option<u8>,
     joined: AtomicBool,
 }
 
 impl Seam {
-    pub(crate) fn new(giant: Arc<Giant>, first: bool) -> Self {
+    pub(crate) fn new(giant: Arc<Giant>, first: bool, separator: Option<u8>) -> Self {
         Seam {
             giant,
             first,
+            separator,
             joined: AtomicBool::new(false),
         }
     }
@@ -216,7 +218,7 @@ impl Seam {
         }
         let begun = self.giant.begun.swap(true, Ordering::Relaxed);
         match bytes {
-            [b',', rest @ ..] if !begun && !self.first => rest,
+            [b, rest @ ..] if Some(*b) == self.separator && !begun && !self.first => rest,
             _ => bytes,
         }
     }

@@ -35,11 +35,13 @@ pub mod logical_type;
 pub mod lzf;
 pub mod opcode;
 pub mod packed;
+pub mod release;
 pub mod scan;
 pub mod skip;
 pub mod string;
 pub mod template;
 pub mod value;
 pub mod value_type;
+pub mod write;
 
 pub use logical_type::LogicalType;

@@ -84,6 +84,25 @@ impl ValueType {
         }
     }
 
+    /// The RDB version that brought it.
+    pub fn since(self) -> u32 {
+        match self.byte() {
+            _ if self == ValueType::Hash2 => 80,
+            0..=4 => 1,
+            9..=12 => 2,
+            13 => 4,
+            14 => 7,
+            5..=8 => 8,
+            15 => 9,
+            16..=19 => 10,
+            20 | 21 => 11,
+            22..=25 => 12,
+            26 => 13,
+            27 | 28 => 14,
+            _ => 15,
+        }
+    }
+
     /// Layout version 1 to 5 of a stream type.
     pub fn stream_version(self) -> Option<u8> {
         Some(match self {

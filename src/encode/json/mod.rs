@@ -260,6 +260,8 @@ impl Json {
 }
 
 impl Encode for Json {
+    const SEPARATOR: Option<u8> = Some(b',');
+
     fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()> {
         if matches!(self.format, Format::Keys | Format::Csv) {
             return Ok(());
