@@ -277,6 +277,11 @@ impl<'a, 'f> Feed<'a, 'f> {
         std::hint::black_box(sum);
     }
 
+    /// What a mapped file holds behind the batch to come.
+    pub(crate) fn beyond(&self) -> &'a [u8] {
+        self.window.mapped(BATCH, BATCH)
+    }
+
     fn job(&mut self, batch: &Batch, context: Context, seen: bool) -> Job<'a> {
         self.sparse = batch.items * DENSE < batch.len;
         Job {

@@ -129,6 +129,17 @@ impl<'a> Window<'a> {
         }
     }
 
+    /// Bytes that stand in memory, or in a mapped file, without having been read: `n` of them from `from` on.
+    pub fn mapped(&self, from: usize, n: usize) -> &'a [u8] {
+        match &self.held {
+            Held::Whole(b) => {
+                let rest = b.get(from..).unwrap_or_default();
+                rest.get(..n).unwrap_or(rest)
+            }
+            Held::Growing { .. } => &[],
+        }
+    }
+
     /// Where the first of them lies in the (unpacked) file.
     #[inline]
     pub fn offset(&self) -> u64 {
