@@ -8,6 +8,7 @@ use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
 use crate::rdb::template::Templates;
+use crate::rdb::value::Open;
 
 /// Part of a value larger than a batch: some of its units, in order.
 #[derive(Clone, Copy)]
@@ -19,18 +20,31 @@ pub struct Part<'p> {
     /// Where they lie in the file.
     pub offset: u64,
     /// The same and what belongs to the value around them, without a gap from part to part: the count before the first unit, what
-    /// follows the last.
+    /// follows the last. Empty if the part is open.
     pub raw: &'p [u8],
     /// What field expiries of type 24 count from.
     pub min_expiry: i64,
     /// What follows the nodes of a stream, and where.
     pub tail: Option<(&'p [u8], u64)>,
+    /// Set when the units end before their bytes do; only for an encoder that [finds ends](Encode::finds_ends).
+    pub open: Option<&'p Open>,
     /// Whether the value begins with this part.
     pub first: bool,
-    /// Where the value ends in the file, if it ends with this part.
+    /// Where the value ends in the file, if it ends with this part. Ask [`Part::end`], behind the units.
     pub last: Option<u64>,
     /// Elements of the parts before this one. Asking waits until they have all been written.
     pub elements_before: &'p dyn Fn() -> u64,
+}
+
+impl Part<'_> {
+    /// Where the value ends in the file, if it ends with this part and its units have been walked.
+    pub fn end(&self) -> Option<u64> {
+        match self.open.map(Open::left) {
+            None => self.last,
+            Some((0, used)) => Some(self.offset + used as u64),
+            Some(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Part<'_> {
@@ -58,6 +72,11 @@ pub trait Encode: Send {
 
     /// A key and its value. On an error what has been appended is taken back, unless it was more than the buffer holds.
     fn entry(&mut self, entry: &Entry<'_>, templates: &Templates, out: &mut Out<'_>) -> Result<()>;
+
+    /// Whether it can do with units whose end is not known, because it decodes them all: [`Part::open`].
+    fn finds_ends(&self) -> bool {
+        false
+    }
 
     /// Part of a key and its value; adds the elements in it to `elements`.
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()>;

@@ -17,6 +17,7 @@ use crate::rdb::scan::{self, Context, Item, Record, Step};
 use crate::rdb::skip::{self, Unit, Units};
 use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::template::Templates;
+use crate::rdb::value::Open;
 use crate::rdb::value_type::ValueType;
 use crate::source::{Chunk, Window};
 use std::sync::Arc;
@@ -125,6 +126,23 @@ pub(crate) struct Feed<'a, 'f> {
     sparse: bool,
     failed: Option<RdbError>,
     end: Option<End>,
+}
+
+/// A part of a giant value whose end is not known.
+pub(crate) struct OpenPart<'a> {
+    pub(crate) giant: Arc<Giant>,
+    /// All that follows in the file.
+    pub(crate) bytes: &'a [u8],
+    /// Where that lies in the file.
+    pub(crate) offset: u64,
+    pub(crate) open: Open,
+}
+
+/// What became of it.
+pub(crate) struct Walked<'a> {
+    pub(crate) chunk: Chunk<'a>,
+    pub(crate) last: bool,
+    pub(crate) error: Option<RdbError>,
 }
 
 /// How the walk over a window ended.
@@ -481,6 +499,56 @@ impl<'a, 'f> Feed<'a, 'f> {
                 Err(_) => {}
             }
             self.window.fill();
+        }
+    }
+
+    /// The next part of a giant value, for whoever decodes it without knowing where it ends; then [`Feed::walked`] must be told. Only
+    /// of units that nothing follows, where all bytes are at hand, and not the first part.
+    pub(crate) fn open_part(&self) -> Option<OpenPart<'a>> {
+        let State::Giant { units, head: 0, .. } = self.state else {
+            return None;
+        };
+        let bytes = self.window.mapped(0, usize::MAX);
+        if bytes.is_empty() || self.giant_type.stream_version().is_some() || self.failed.is_some() {
+            return None;
+        }
+        Some(OpenPart {
+            giant: Arc::clone(self.giant.as_ref()?),
+            bytes,
+            offset: self.window.offset(),
+            open: Open::new(units.left, BATCH),
+        })
+    }
+
+    /// How far the open part was walked; gives its bytes, and whether the value ends with it.
+    ///
+    /// An error of the decoder is told as that of the scanner if that cannot pass over the unit either: the same error
+    /// whichever of the two comes first.
+    pub(crate) fn walked(&mut self, part: &OpenPart<'a>, error: Option<RdbError>) -> Walked<'a> {
+        let (left, used) = part.open.left();
+        let mut error = error;
+        if let (State::Giant { units, .. }, Some(e)) = (&self.state, &mut error) {
+            let mut units = Units { left, ..*units };
+            let mut c = Cursor::new(self.window.bytes(), self.window.offset());
+            c.set_position(used);
+            if e.kind() != ErrorKind::Io
+                && let Err(found) = units.skip(&mut c, used + 1)
+            {
+                *e = found;
+            }
+        }
+        let last = left == 0 && error.is_none();
+        match (&mut self.state, last || error.is_some()) {
+            (State::Giant { units, .. }, false) => units.left = left,
+            (state, _) => {
+                *state = if last { State::Items } else { State::Ended };
+                self.giant = None;
+            }
+        }
+        Walked {
+            chunk: self.window.take(used),
+            last,
+            error,
         }
     }
 

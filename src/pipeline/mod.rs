@@ -30,7 +30,7 @@ use crate::rdb::string::Scratch;
 use crate::rdb::template::Templates;
 use crate::sink::Sink;
 use crate::source::Source;
-use batch::{Feed, Job, Work};
+use batch::{Feed, Job, OpenPart, Work};
 use order::{Done, Order, Seam, Turn};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -216,6 +216,18 @@ fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool)
             seam: None,
         };
         let mut done = Done::default();
+        if shared.alone
+            && encoder.finds_ends()
+            && let Some(part) = feed.0.open_part()
+        {
+            let failed = open_part(shared, encoder, &mut feed.0, &part, &mut turn, &mut done);
+            drop(feed);
+            shared.order.deliver(seq, done, report);
+            if failed {
+                return;
+            }
+            continue;
+        }
         let job = if shared.alone && feed.0.is_whole() {
             let mut out = Out::draining(shared.order.spare(), &turn);
             let r = feed.0.next_seen(|step, entry, templates| {
@@ -254,6 +266,44 @@ fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool)
             }
         }
     }
+}
+
+/// A part of a giant value for one thread alone, which decodes it without having passed over it first. Gives whether it failed.
+fn open_part<'a, E: Encode>(
+    shared: &Shared<'_, '_>,
+    encoder: &mut E,
+    feed: &mut Feed<'a, '_>,
+    it: &OpenPart<'a>,
+    turn: &mut Turn<'_, '_>,
+    done: &mut Done,
+) -> bool {
+    turn.seam = Some(Seam::new(it.giant.clone(), false, E::SEPARATOR));
+    let mut out = Out::draining(shared.order.spare(), turn);
+    let part = Part {
+        entry: it.giant.entry(),
+        units: it.bytes,
+        raw: &[],
+        offset: it.offset,
+        min_expiry: it.giant.min_expiry,
+        tail: None,
+        open: Some(&it.open),
+        first: false,
+        last: None,
+        elements_before: &|| it.giant.elements.load(Ordering::Relaxed),
+    };
+    let mut elements = 0;
+    let r = encoder.part(&part, &mut elements, &mut out);
+    (done.buffer, done.len) = out.into_parts();
+    let walked = feed.walked(it, r.err());
+    let bytes = walked.chunk.bytes();
+    done.input = bytes.len() as u64;
+    if shared.options.checksum {
+        done.crc = crc64::checksum(bytes);
+    }
+    done.keys = walked.last.into();
+    done.part = turn.seam.take().map(|s| (s, elements));
+    done.error = walked.error.map(|e| scan::name(e, &part.entry));
+    done.error.is_some()
 }
 
 /// Reads a byte of every page, so that the kernel has mapped them before another worker scans them under the lock: for a file of
@@ -322,6 +372,7 @@ fn do_job<E: Encode>(
                 raw: bytes.get(*value..).unwrap_or_default(),
                 offset: job.offset + units.start as u64,
                 min_expiry: giant.min_expiry,
+                open: None,
                 tail: giant.tail.as_ref().map(|(b, at)| (&b[..], *at)),
                 first: *first,
                 last: last.then_some(job.offset + bytes.len() as u64),

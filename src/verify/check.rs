@@ -441,6 +441,7 @@ impl<'s, 'c> Checker<'s, 'c> {
             bytes: part.units,
             offset: part.offset,
             min_expiry: part.min_expiry,
+            open: None,
         };
         // A value large enough to be cut is of no template.
         let templates = Templates::default();

@@ -365,6 +365,10 @@ impl Encode for Json {
         out.checkpoint()
     }
 
+    fn finds_ends(&self) -> bool {
+        self.format != Format::Keys
+    }
+
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {
         let e = &part.entry;
         if self.format == Format::Keys {
@@ -386,7 +390,7 @@ impl Encode for Json {
         } else {
             self.part_of_value(part, elements, out)?;
         }
-        if let Some(end) = part.last {
+        if let Some(end) = part.end() {
             if csv {
                 out.byte(b'"');
             }
@@ -419,10 +423,11 @@ impl Json {
             bytes: part.units,
             offset: part.offset,
             min_expiry: part.min_expiry,
+            open: part.open,
         };
         // A value large enough to be cut is of no template.
         self.elements(&elements, &Templates::default(), n, part.first, out)?;
-        if part.last.is_some() {
+        if part.end().is_some() {
             out.byte(close_bracket(t));
         }
         Ok(())

@@ -36,14 +36,14 @@ pub fn each(
     } = scratch;
     match elements.value_type {
         ValueType::Hash => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let (field, value) = pair(&mut c, first, second)?;
                 f(field, value, None)?;
             }
         }
         ValueType::HashMetadataPreGa | ValueType::HashMetadata => {
             let absolute = elements.value_type == ValueType::HashMetadataPreGa;
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let at = c.offset();
                 let expiry = match length::read(&mut c, "a field expiry")? {
                     0 => None,
@@ -63,7 +63,7 @@ pub fn each(
             }
         }
         ValueType::Hash2 => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let (field, value) = pair(&mut c, first, second)?;
                 let at = c.offset();
                 let expiry = match c.i64_le("a field expiry")? {

@@ -26,12 +26,12 @@ pub fn each(
     let mut c = elements.cursor();
     match elements.value_type {
         ValueType::List => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 f(RdbStr::read(&mut c)?.as_element(&mut scratch.first)?)?;
             }
         }
         ValueType::ListZiplist | ValueType::ListQuicklist => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let blob = RdbStr::read(&mut c)?.as_blob(&mut scratch.blob)?;
                 let mut iter = ziplist::Iter::new(blob)?;
                 while let Some(e) = iter.next_element()? {
@@ -40,7 +40,7 @@ pub fn each(
             }
         }
         ValueType::ListQuicklist2 => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let at = c.offset();
                 let container = length::read(&mut c, "the container of a quicklist node")?;
                 let node = RdbStr::read(&mut c)?;

@@ -24,6 +24,7 @@ use super::template::Templates;
 use super::value_type::ValueType;
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
+use std::cell::Cell;
 
 /// Buffers for what does not stand in the file as it is: one for a blob, two for the strings of a pair.
 #[derive(Debug, Default)]
@@ -34,6 +35,44 @@ pub struct Scratches {
     pub first: Scratch,
     /// For the value of a field.
     pub second: Scratch,
+}
+
+/// How far to go where the end of the units is not known: to be found by whoever decodes them.
+///
+/// One thread alone that passed over the units first, to find their end, would walk them twice.
+#[derive(Debug)]
+pub struct Open {
+    /// Units that are left.
+    left: Cell<u64>,
+    /// Position at or behind which no more units are wanted.
+    stop: usize,
+    /// Where the unit begins that is being decoded, or the next one.
+    at: Cell<usize>,
+}
+
+impl Open {
+    /// Up to `left` units, until `stop` bytes have been passed.
+    pub fn new(left: u64, stop: usize) -> Self {
+        Open {
+            left: Cell::new(left),
+            stop,
+            at: Cell::new(0),
+        }
+    }
+
+    /// How many are left, with the one being decoded; and how many bytes stand before these.
+    pub fn left(&self) -> (u64, usize) {
+        (self.left.get(), self.at.get())
+    }
+
+    /// Asked before each unit.
+    #[inline]
+    fn more(&self, c: &Cursor<'_>) -> bool {
+        let begun = self.at.replace(c.position()) < c.position();
+        let left = self.left.get() - u64::from(begun);
+        self.left.set(left);
+        left > 0 && c.position() < self.stop
+    }
 }
 
 /// The elements of a value, or of a part of it.
@@ -47,6 +86,8 @@ pub struct Elements<'a> {
     pub offset: u64,
     /// What field expiries of type 24 count from.
     pub min_expiry: i64,
+    /// Set when the units end before the bytes do.
+    pub open: Option<&'a Open>,
 }
 
 impl<'a> Elements<'a> {
@@ -69,12 +110,22 @@ impl<'a> Elements<'a> {
             bytes: c.rest(),
             offset: c.offset(),
             min_expiry,
+            open: None,
         };
         Ok((elements, count))
     }
 
     fn cursor(&self) -> Cursor<'a> {
         Cursor::new(self.bytes, self.offset)
+    }
+
+    /// Whether another unit follows.
+    #[inline]
+    fn more(&self, c: &Cursor<'_>) -> bool {
+        match self.open {
+            None => !c.is_empty(),
+            Some(open) => open.more(c),
+        }
     }
 
     /// The one blob that holds all elements.

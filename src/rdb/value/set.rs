@@ -19,7 +19,7 @@ pub fn each(
     match elements.value_type {
         ValueType::Set => {
             let mut c = elements.cursor();
-            while !c.is_empty() {
+            while elements.more(&c) {
                 f(RdbStr::read(&mut c)?.as_element(&mut scratch.first)?)?;
             }
         }

@@ -22,7 +22,7 @@ pub fn each(
     let mut c = elements.cursor();
     match elements.value_type {
         ValueType::Zset => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let member = RdbStr::read(&mut c)?.as_element(&mut scratch.first)?;
                 let at = c.offset();
                 let score = match c.u8("a score")? {
@@ -38,7 +38,7 @@ pub fn each(
             }
         }
         ValueType::Zset2 => {
-            while !c.is_empty() {
+            while elements.more(&c) {
                 let member = RdbStr::read(&mut c)?.as_element(&mut scratch.first)?;
                 let at = c.offset();
                 let score = c.f64_le("a score")?;
