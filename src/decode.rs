@@ -2,7 +2,7 @@
 
 use crate::encode::json::{Format, Json};
 use crate::error::{ErrorKind, Result};
-use crate::filter::Filter;
+use crate::filter::{Filter, Transform};
 use crate::pipeline::{self, OnError, Options, Progress, Summary};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -16,6 +16,8 @@ pub struct Decode {
     pub meta: bool,
     /// Which keys are wanted.
     pub filter: Filter,
+    /// What is changed of them.
+    pub transform: Transform,
     /// How many threads work; 0 for as many as there are cores.
     pub threads: usize,
     /// Whether to leave the trailing checksum unverified.
@@ -82,6 +84,7 @@ impl Decode {
             let options = Options {
                 threads: self.threads,
                 filter: &self.filter,
+                transform: &self.transform,
                 checksum: !self.ignore_checksum,
                 on_error: self.on_error,
                 limit,

@@ -191,6 +191,75 @@ fn what_meta_adds() {
 }
 
 #[test]
+fn every_change() {
+    let heads = |args: &str| -> Vec<String> {
+        let run = text(decode(args, &sample_file()));
+        let keys = run
+            .lines()
+            .filter(|l| l.starts_with("{\"db\"") && !l.contains("base64"));
+        keys.map(|l| l.split(",\"value\"").next().unwrap().to_owned())
+            .collect()
+    };
+    let rows = [
+        (
+            "--to-db 9",
+            1,
+            r#"{"db":9,"key":"user:1","type":"hash","expire_at_ms":4102444800000"#,
+        ),
+        (
+            "--db-map 0:4,3:5",
+            4,
+            r#"{"db":5,"key":"list","type":"list""#,
+        ),
+        (
+            "--db-map 0:4,3:5",
+            0,
+            r#"{"db":4,"key":"plain","type":"string""#,
+        ),
+        (
+            "--db-map 3:5",
+            0,
+            r#"{"db":0,"key":"plain","type":"string""#,
+        ),
+        (
+            "--key-prefix-strip user:",
+            1,
+            r#"{"db":0,"key":"1","type":"hash","expire_at_ms":4102444800000"#,
+        ),
+        (
+            "--key-prefix-strip user:",
+            0,
+            r#"{"db":0,"key":"plain","type":"string""#,
+        ),
+        (
+            "--key-prefix-add a:",
+            0,
+            r#"{"db":0,"key":"a:plain","type":"string""#,
+        ),
+        (
+            "--key-prefix-add a: --key user:*",
+            0,
+            r#"{"db":0,"key":"a:user:1","type":"hash","expire_at_ms":4102444800000"#,
+        ),
+        ("--ttl none", 1, r#"{"db":0,"key":"user:1","type":"hash""#),
+        (
+            "--ttl at=4000000000000",
+            0,
+            r#"{"db":0,"key":"plain","type":"string","expire_at_ms":4000000000000"#,
+        ),
+        (
+            "--ttl -1s",
+            1,
+            r#"{"db":0,"key":"user:1","type":"hash","expire_at_ms":4102444799000"#,
+        ),
+        ("--ttl +1s", 0, r#"{"db":0,"key":"plain","type":"string""#),
+    ];
+    for (args, at, want) in rows {
+        assert_eq!(heads(args)[at], want, "{args}");
+    }
+}
+
+#[test]
 fn every_filter() {
     const BIN: &str = "{\"base64\":\"Ymlu/w==\"}";
     let rows: [(&str, &[&str]); 25] = [

@@ -4,7 +4,10 @@ use super::bar::{Bar, When};
 use super::exit::{Outcome, Usage, tell};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rdbtool::filter::{DbSet, Expired, Expires, Filter, Glob, Size, SlotSet, TypeSet, parse_regex};
+use rdbtool::filter::{
+    DbMap, DbSet, Expired, Expires, Filter, Glob, Size, SlotSet, Transform, Ttl, TypeSet,
+    parse_regex,
+};
 use rdbtool::pipeline::{OnError, Summary};
 use rdbtool::sink::Sink;
 use rdbtool::sink::file::NewFile;
@@ -113,9 +116,6 @@ pub(crate) struct Filters {
 impl Filters {
     /// The filter they make.
     pub(crate) fn build(&self) -> anyhow::Result<Filter> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
         let options = rdbtool::filter::Options {
             db: self.db.clone(),
             key: self.key.clone(),
@@ -128,8 +128,80 @@ impl Filters {
             min_size: self.min_size,
             max_size: self.max_size,
         };
-        Filter::new(options, now.as_millis() as i64).map_err(|e| Usage(e).into())
+        Filter::new(options, now_ms()).map_err(|e| Usage(e).into())
     }
+}
+
+/// What is changed of the keys that are kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Changes")]
+pub(crate) struct Transforms {
+    /// Put every key into database N
+    #[arg(long, value_name = "N", conflicts_with = "db_map")]
+    to_db: Option<u64>,
+
+    /// Put the keys of these databases into others, as 1:5,3:0
+    ///
+    /// Databases that are not named stay as they are.
+    #[arg(long, value_name = "FROM:TO,...")]
+    db_map: Option<DbMap>,
+
+    /// Take PREFIX off the names of keys
+    ///
+    /// Names that do not begin with it stay as they are.
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    key_prefix_strip: String,
+
+    /// Put PREFIX before the names of keys, after --key-prefix-strip
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    key_prefix_add: String,
+
+    /// Change when keys expire: keep, none, at=T, in=SPAN, +SPAN, -SPAN, max=SPAN
+    ///
+    /// none: no key expires. at=T and in=SPAN: every key expires, then (T as in --expires, SPAN as 90s, 12h, 7d).
+    /// +SPAN and -SPAN move the expiries that there are. max=SPAN: no key lives longer than that from now.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "keep",
+        allow_hyphen_values = true
+    )]
+    ttl: Ttl,
+}
+
+impl Transforms {
+    /// What they make.
+    pub(crate) fn build(&self) -> Transform {
+        Transform {
+            dbs: match (self.to_db, &self.db_map) {
+                (Some(n), _) => DbMap::All(n),
+                (None, Some(map)) => map.clone(),
+                (None, None) => DbMap::Same,
+            },
+            strip: self.key_prefix_strip.clone().into(),
+            add: self.key_prefix_add.clone().into(),
+            ttl: self.ttl,
+            now_ms: now_ms(),
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    now.as_millis() as i64
 }
 
 /// What is done with a broken value.

@@ -1,6 +1,6 @@
 //! `rdbtool decode`
 
-use super::common::{Filters, Output, Run, Sources};
+use super::common::{Filters, Output, Run, Sources, Transforms};
 use super::exit::Outcome;
 use clap::ValueEnum;
 use rdbtool::Decode;
@@ -32,6 +32,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     filters: Filters,
+
+    #[command(flatten)]
+    transforms: Transforms,
 
     #[command(flatten)]
     run: Run,
@@ -72,6 +75,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         },
         meta: args.meta,
         filter: args.filters.build()?,
+        transform: args.transforms.build(),
         threads: args.run.threads(),
         ignore_checksum: args.run.no_checksum,
         on_error: args.run.on_error(),

@@ -67,6 +67,9 @@ pub trait Encode: Send {
     /// when a value is encoded in parts: each part puts it before each of its elements.
     const SEPARATOR: Option<u8> = None;
 
+    /// Whether a value larger than a batch may come in parts. If not, it is gathered first; from a pipe, on disk.
+    const IN_PARTS: bool = true;
+
     /// Something that is not a key.
     fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()>;
 

@@ -7,14 +7,18 @@
 //!   value passed over ──► size    the one question that wants the value's end
 //! ```
 //!
+//! What is kept may go on under another name, in another database, with another expiry: [`Transform`].
+//!
 //! [`Options`] are what the command line gives, a field an option, each type reading its own text. [`Filter::new`] checks
 //! that they agree and makes them ready; after that nothing can fail and nothing is allocated. All that is asked must
 //! hold; within one list (databases, types, slots, patterns) one hit is enough.
 
 mod key;
+mod transform;
 mod value;
 
 pub use key::{Glob, SlotSet, parse_regex};
+pub use transform::{DbMap, Renamed, Transform, Ttl};
 pub use value::{Expired, Expires, Moment, Size, TypeSet};
 
 use std::str::FromStr;

@@ -156,8 +156,13 @@ fn from_now(rest: &str) -> Option<i64> {
         Some(b'-') => (-1, &rest[1..]),
         Some(_) => return None,
     };
-    let span = humantime::parse_duration(span).ok()?;
-    Some(sign * i64::try_from(span.as_millis()).ok()?)
+    Some(sign * span_ms(span)?)
+}
+
+/// Milliseconds of a span such as `2h` or `1d 12h`.
+pub(super) fn span_ms(text: &str) -> Option<i64> {
+    let span = humantime::parse_duration(text).ok()?;
+    i64::try_from(span.as_millis()).ok()
 }
 
 /// Milliseconds since 1970 of an RFC 3339 date, or date and time. A fraction of a second is cut after the milliseconds.

@@ -8,9 +8,10 @@
 //! The jobs are contiguous: every byte is in one of them, so that their checksums combine to that of the file. Nothing is
 //! decoded here; this runs under a lock, by whichever worker needs a job next.
 
+use super::Options;
 use crate::cursor::Cursor;
 use crate::error::{ErrorKind, RdbError, Result};
-use crate::filter::Filter;
+use crate::filter::{Filter, Renamed, Transform};
 use crate::rdb::entry::Entry;
 use crate::rdb::header::{HEADER_LEN, Header};
 use crate::rdb::scan::{self, Context, Item, Record, Step};
@@ -114,6 +115,7 @@ enum State {
 pub(crate) struct Feed<'a, 'f> {
     window: Window<'a>,
     filter: &'f Filter,
+    transform: &'f Transform,
     /// Whether values are to be looked at as a whole before any of them is written.
     whole_values: bool,
     cx: Context,
@@ -171,7 +173,7 @@ impl<'a, 'f> Feed<'a, 'f> {
     /// Reads magic and version.
     pub(crate) fn new(
         mut window: Window<'a>,
-        filter: &'f Filter,
+        options: &'f Options<'_>,
         whole_values: bool,
     ) -> Result<Self> {
         while window.bytes().len() < HEADER_LEN && !window.is_whole() {
@@ -180,7 +182,8 @@ impl<'a, 'f> Feed<'a, 'f> {
         let header = Header::read(window.bytes())?;
         Ok(Feed {
             window,
-            filter,
+            filter: options.filter,
+            transform: options.transform,
             whole_values,
             cx: Context::new(header),
             state: State::Items,
@@ -445,6 +448,10 @@ impl<'a, 'f> Feed<'a, 'f> {
         let wanted = self.filter.db(entry.db)
             && self.filter.head(t.logical(), entry.expire_at_ms)
             && self.filter.key(key);
+        let mut room = Renamed::default();
+        let entry = self.transform.entry(&entry, &mut room)?;
+        let mut unpacked = Scratch::new();
+        let key = entry.key.as_bytes(&mut unpacked)?;
         let mut giant = Giant {
             entry: Entry {
                 key: RdbStr::raw(b"", entry.key.offset()),

@@ -20,12 +20,12 @@ pub use progress::Progress;
 use crate::cursor::Cursor;
 use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
-use crate::filter::Filter;
+use crate::filter::{Filter, Renamed, Transform};
 use crate::out::{Nowhere, Out};
 use crate::rdb::crc64;
 use crate::rdb::entry::Entry;
 use crate::rdb::header::{HEADER_LEN, Header};
-use crate::rdb::scan::{self, Scanner, Step};
+use crate::rdb::scan::{self, Item, Scanner, Step};
 use crate::rdb::string::Scratch;
 use crate::rdb::template::Templates;
 use crate::sink::Sink;
@@ -56,6 +56,8 @@ pub struct Options<'a> {
     pub checksum: bool,
     /// What is done with broken values.
     pub on_error: OnError,
+    /// What is changed of them.
+    pub transform: &'a Transform,
     /// How many keys to encode at the most. With a limit one thread works, so that it stops at the very key.
     pub limit: Option<u64>,
 }
@@ -85,6 +87,13 @@ const TOLD: usize = 10;
 
 /// A value of so many bytes cannot become more than a buffer holds, LZF and escapes included.
 const SURE_TO_FIT: usize = 2 << 10;
+
+/// A worker's room for keys: unpacked, and renamed.
+#[derive(Default)]
+struct Room {
+    key: Scratch,
+    renamed: Renamed,
+}
 
 /// What the workers share.
 struct Shared<'a, 'r> {
@@ -123,8 +132,12 @@ pub fn run<E: Encode>(
         (None, 0) => std::thread::available_parallelism().map_or(1, |n| n.get()),
         (None, n) => n,
     };
-    let feed =
-        Feed::new(window, options.filter, options.on_error == OnError::Skip).map_err(named)?;
+    let feed = Feed::new(
+        window,
+        options,
+        options.on_error == OnError::Skip || !E::IN_PARTS,
+    )
+    .map_err(named)?;
     let header = feed.header();
     let shared = Shared {
         feed: Mutex::new((feed, 0)),
@@ -199,7 +212,7 @@ fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool)
         shared.progress.add(done.keys, done.input, seen_by_jobs);
     };
     let mut done_with = None;
-    let mut scratch = Scratch::new();
+    let mut scratch = Room::default();
     loop {
         let mut feed = shared.feed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(chunk) = done_with.take() {
@@ -322,7 +335,7 @@ fn do_job<E: Encode>(
     encoder: &mut E,
     job: &Job<'_>,
     turn: &mut Turn<'_, '_>,
-    scratch: &mut Scratch,
+    scratch: &mut Room,
     done: &mut Done,
 ) {
     let bytes = job.chunk.bytes();
@@ -394,7 +407,7 @@ fn items<E: Encode>(
     encoder: &mut E,
     job: &Job<'_>,
     context: scan::Context,
-    scratch: &mut Scratch,
+    scratch: &mut Room,
     out: &mut Out<'_>,
     keys: &mut u64,
 ) -> Result<()> {
@@ -424,20 +437,32 @@ fn one<E: Encode>(
     step: &Step<'_>,
     entry: &Entry<'_>,
     templates: &Templates,
-    scratch: &mut Scratch,
+    scratch: &mut Room,
     out: &mut Out<'_>,
     keys: &mut u64,
 ) -> Result<bool> {
+    let options = shared.options;
     if let Step::Item(item) = step {
-        encoder.item(item, out)?;
+        match item {
+            Item::SelectDb(db) => encoder.item(&Item::SelectDb(options.transform.db(*db)), out)?,
+            item => encoder.item(item, out)?,
+        }
         return Ok(false);
     }
-    if !is_wanted(shared.options.filter, entry, scratch)? {
+    if !is_wanted(options.filter, entry, &mut scratch.key)? {
         return Ok(false);
     }
+    let changed;
+    let entry = match options.transform.is_identity() {
+        true => entry,
+        false => {
+            changed = options.transform.entry(entry, &mut scratch.renamed)?;
+            &changed
+        }
+    };
     let mark = out.mark();
     let mut r = Ok(());
-    if shared.options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {
+    if options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {
         // Part of it may be written before the rest is found to be broken: look first.
         let mut nowhere = Out::draining(Vec::new(), &Nowhere);
         r = encoder.entry(entry, templates, &mut nowhere);
@@ -445,7 +470,7 @@ fn one<E: Encode>(
     if let Err(e) = r.and_then(|()| encoder.entry(entry, templates, out)) {
         let e = scan::name(e, entry);
         out.rewind(mark);
-        if shared.options.on_error == OnError::Stop || e.kind() == ErrorKind::Io {
+        if options.on_error == OnError::Stop || e.kind() == ErrorKind::Io {
             return Err(e);
         }
         let mut skipped = shared
@@ -459,7 +484,7 @@ fn one<E: Encode>(
         return Ok(false);
     }
     *keys += 1;
-    match shared.options.limit {
+    match options.limit {
         Some(limit) if shared.keys.load(Ordering::Relaxed) + *keys >= limit => {
             shared.limited.store(true, Ordering::Relaxed);
             Ok(true)

@@ -17,7 +17,7 @@ use super::tally::{DbTally, Kind, Tally, USUAL_DATABASES};
 use crate::cursor::Cursor;
 use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
-use crate::filter::Filter;
+use crate::filter::{Filter, Transform};
 use crate::out::Out;
 use crate::pipeline::{self, OnError, Options, Progress};
 use crate::rdb::entry::Entry;
@@ -70,6 +70,7 @@ impl Check {
         let filter = Filter::default();
         let options = Options {
             threads: self.threads,
+            transform: &Transform::default(),
             filter: &filter,
             checksum: !self.ignore_checksum,
             // A checker passes over broken values itself, so that values of any size are still read in parts.
