@@ -85,6 +85,7 @@ impl Decode {
                 threads: self.threads,
                 filter: &self.filter,
                 transform: &self.transform,
+                unique: None,
                 checksum: !self.ignore_checksum,
                 on_error: self.on_error,
                 limit,

@@ -26,7 +26,11 @@ pub enum ErrorKind {
     Unsupported,
     /// A limit of this program was reached.
     Limit,
-    /// The operating system refused to read or write.
+    /// A key is there already.
+    Conflict,
+    /// Something cannot be kept, and must be.
+    Loss,
+    /// The operating system, or the other end of a connection, refused to read or write.
     Io,
 }
 
@@ -93,6 +97,12 @@ impl RdbError {
     #[cold]
     pub fn limit(offset: u64, what: impl Into<String>) -> Self {
         Self::new(ErrorKind::Limit, Some(offset), what.into())
+    }
+
+    /// The key at `offset` is there already.
+    #[cold]
+    pub fn conflict(offset: u64, what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, Some(offset), what.into())
     }
 
     /// The operating system refused; `what` says what was being done.

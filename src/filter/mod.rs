@@ -15,10 +15,12 @@
 
 mod key;
 mod transform;
+mod unique;
 mod value;
 
 pub use key::{Glob, SlotSet, parse_regex};
 pub use transform::{DbMap, Renamed, Transform, Ttl};
+pub use unique::{OnConflict, Unique};
 pub use value::{Expired, Expires, Moment, Size, TypeSet};
 
 use std::str::FromStr;

@@ -11,7 +11,7 @@
 use super::Options;
 use crate::cursor::Cursor;
 use crate::error::{ErrorKind, RdbError, Result};
-use crate::filter::{Filter, Renamed, Transform};
+use crate::filter::{Filter, Renamed, Transform, Unique};
 use crate::rdb::entry::Entry;
 use crate::rdb::header::{HEADER_LEN, Header};
 use crate::rdb::scan::{self, Context, Item, Record, Step};
@@ -116,6 +116,7 @@ pub(crate) struct Feed<'a, 'f> {
     window: Window<'a>,
     filter: &'f Filter,
     transform: &'f Transform,
+    unique: Option<&'f Unique>,
     /// Whether values are to be looked at as a whole before any of them is written.
     whole_values: bool,
     cx: Context,
@@ -184,6 +185,7 @@ impl<'a, 'f> Feed<'a, 'f> {
             window,
             filter: options.filter,
             transform: options.transform,
+            unique: options.unique,
             whole_values,
             cx: Context::new(header),
             state: State::Items,
@@ -480,7 +482,11 @@ impl<'a, 'f> Feed<'a, 'f> {
                     giant.tail = Some((bytes, self.window.offset() + tail.start as u64));
                 }
             }
-            if size.is_none_or(|n| self.filter.size(n)) {
+            let first = |g: &Giant| match self.unique {
+                Some(unique) => unique.is_first(g.entry.db, &g.key, g.entry.offset),
+                None => Ok(true),
+            };
+            if size.is_none_or(|n| self.filter.size(n)) && first(&giant)? {
                 self.giant = Some(Arc::new(giant));
             }
         }

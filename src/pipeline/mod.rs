@@ -20,7 +20,7 @@ pub use progress::Progress;
 use crate::cursor::Cursor;
 use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
-use crate::filter::{Filter, Renamed, Transform};
+use crate::filter::{Filter, Renamed, Transform, Unique};
 use crate::out::{Nowhere, Out};
 use crate::rdb::crc64;
 use crate::rdb::entry::Entry;
@@ -58,6 +58,8 @@ pub struct Options<'a> {
     pub on_error: OnError,
     /// What is changed of them.
     pub transform: &'a Transform,
+    /// The keys written so far, if none may be written twice.
+    pub unique: Option<&'a Unique>,
     /// How many keys to encode at the most. With a limit one thread works, so that it stops at the very key.
     pub limit: Option<u64>,
 }
@@ -460,6 +462,15 @@ fn one<E: Encode>(
             &changed
         }
     };
+    if let Some(unique) = options.unique
+        && !unique.is_first(
+            entry.db,
+            entry.key.as_bytes(&mut scratch.key)?,
+            entry.offset,
+        )?
+    {
+        return Ok(false);
+    }
     let mark = out.mark();
     let mut r = Ok(());
     if options.on_error == OnError::Skip && entry.body.len() > SURE_TO_FIT {

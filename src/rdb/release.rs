@@ -86,6 +86,25 @@ impl Release {
         }
     }
 
+    /// The first release that wrote files with this header, or one that stands for it.
+    pub fn writing(h: Header) -> Release {
+        match (h.dialect, h.version) {
+            (Dialect::Valkey, _) => Release::valkey(9, 0),
+            (Dialect::Redis, ..2) => Release::redis(2, 2),
+            (Dialect::Redis, 2..6) => Release::redis(2, 4),
+            (Dialect::Redis, 6) => Release::redis(2, 8),
+            (Dialect::Redis, 7) => Release::redis(3, 2),
+            (Dialect::Redis, 8) => Release::redis(4, 0),
+            (Dialect::Redis, 9) => Release::redis(5, 0),
+            (Dialect::Redis, 10) => Release::redis(7, 0),
+            (Dialect::Redis, 11) => Release::redis(7, 2),
+            (Dialect::Redis, 12) => Release::redis(7, 4),
+            (Dialect::Redis, 13) => Release::redis(8, 6),
+            (Dialect::Redis, 14) => Release::redis(8, 8),
+            (Dialect::Redis, _) => Release::redis(8, 10),
+        }
+    }
+
     /// Whether it loads values of type `t`, from a file or a RESTORE payload.
     pub fn loads(self, t: ValueType) -> bool {
         match t {

@@ -71,6 +71,7 @@ impl Check {
         let options = Options {
             threads: self.threads,
             transform: &Transform::default(),
+            unique: None,
             filter: &filter,
             checksum: !self.ignore_checksum,
             // A checker passes over broken values itself, so that values of any size are still read in parts.

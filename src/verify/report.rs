@@ -588,6 +588,8 @@ fn told(found: &Findings) -> Value {
 fn error(e: &RdbError) -> Value {
     let kind = match e.kind() {
         ErrorKind::UnexpectedEof => "unexpected_eof",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Loss => "loss",
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::Checksum => "checksum",
         ErrorKind::Unsupported => "unsupported",
