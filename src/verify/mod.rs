@@ -13,6 +13,7 @@ pub mod check;
 mod duplicates;
 pub mod report;
 pub mod tally;
+mod walk;
 
 pub use check::Check;
 pub use report::{Report, Verdict};
