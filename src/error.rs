@@ -49,6 +49,7 @@ struct Inner {
     kind: ErrorKind,
     offset: Option<u64>,
     lzf: Option<u64>,
+    line: Option<u64>,
     what: String,
     key: Option<String>,
     file: Option<String>,
@@ -62,6 +63,7 @@ impl RdbError {
             kind,
             offset,
             lzf: None,
+            line: None,
             what,
             key: None,
             file: None,
@@ -106,11 +108,29 @@ impl RdbError {
     }
 
     /// The operating system refused; `what` says what was being done.
+    ///
+    /// An error of ours that came through a [`Read`](std::io::Read), which has room only for those of the system, comes out
+    /// as what it was.
     #[cold]
     pub fn io(what: impl Into<String>, error: std::io::Error) -> Self {
+        let error = match error.downcast::<RdbError>() {
+            Ok(ours) => return ours,
+            Err(error) => error,
+        };
         let mut e = Self::new(ErrorKind::Io, None, what.into());
         e.0.io = Some(error);
         e
+    }
+
+    /// A value that is too large to wait for in memory cannot be gathered on disk.
+    #[cold]
+    pub(crate) fn no_room(error: std::io::Error) -> Self {
+        let dir = std::env::temp_dir();
+        let dir = dir.display();
+        Self::io(
+            format!("cannot gather a large value in {dir} (set TMPDIR to a directory with room)"),
+            error,
+        )
     }
 
     /// A trouble that has no place in a file (a source that is no RDB file, say).
@@ -160,6 +180,18 @@ impl RdbError {
         self
     }
 
+    /// Line of the input in which the offset lies, counted from 1, where the input is text.
+    pub fn line(&self) -> Option<u64> {
+        self.0.line
+    }
+
+    /// Adds the line of the input in which the offset lies.
+    #[must_use]
+    pub fn on_line(mut self, line: u64) -> Self {
+        self.0.line = Some(line);
+        self
+    }
+
     /// Adds the key (and its type), unless one is there already.
     #[must_use]
     pub fn with_key(mut self, key: &[u8], value: &str) -> Self {
@@ -189,6 +221,9 @@ impl fmt::Display for RdbError {
             write!(f, "byte {offset}")?;
             if let Some(n) = e.lzf {
                 write!(f, ", {n} bytes into its LZF data")?;
+            }
+            if let Some(n) = e.line {
+                write!(f, ", line {n}")?;
             }
             write!(f, ": ")?;
         }
@@ -266,6 +301,17 @@ mod tests {
             "byte 4711, 33 bytes into its LZF data: bad head"
         );
         assert_eq!((e.offset(), e.lzf_offset()), (Some(4711), Some(33)));
+    }
+
+    #[test]
+    fn an_error_of_ours_comes_through_a_reader() {
+        let e = RdbError::corrupt(305, "a lone surrogate").on_line(17);
+        let e = RdbError::io("cannot read", std::io::Error::other(e)).with_file("out.json");
+        assert_eq!((e.kind(), e.line()), (ErrorKind::Corrupt, Some(17)));
+        assert_eq!(
+            e.to_string(),
+            "out.json: byte 305, line 17: a lone surrogate"
+        );
     }
 
     #[test]

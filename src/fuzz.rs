@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   scan, decode                                   a file
+//!   ndjson                                         lines of JSON
 //!   listpack, ziplist, intset, zipmap, string      the thing itself
 //!   lzf                                            u32 LE size | compressed data
 //!   list, set, zset, hash, stream, module, array,
@@ -18,7 +19,7 @@ mod file;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
-pub use file::{check, decode, scan, seeds};
+pub use file::{check, decode, ndjson, scan, seeds};
 pub use value::{array, giant, hash, list, module, set, stream, zset};
 
 use crate::error::RdbError;

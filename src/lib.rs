@@ -67,7 +67,7 @@
 //!
 //! # 3. Decode
 //!
-//! [`Decode`] is the whole of `rdbtool decode`: any [`Source`](source::Source) (a file, a pipe, gzip, zstd) through a
+//! [`Decode`] is the whole of `rdbtool decode`: any [`Source`](source::Source) (a file, a pipe, gzip, zstd, JSON) through a
 //! [`Filter`](filter::Filter), on all cores, as JSON into a [`Sink`](sink::Sink), in the order of the file and in bounded memory. Its
 //! example is at [`Decode::run`]. With an [`Encode`](encode::Encode) of your own, [`pipeline::run`] does the same for any other output.
 //!
@@ -81,10 +81,10 @@
 //! | | |
 //! |---|---|
 //! | [`error`], [`cursor`] | what everything stands on: the one error; checked reads that know their place in the file |
-//! | [`source`] | where bytes come from: told apart, mapped or read, unpacked |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
 //! | [`cluster`], [`filter`] | which slot a key belongs to; which keys are wanted |
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
+//! | [`source`] | where bytes come from: told apart, mapped or read, unpacked, made from JSON |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
 //! | [`decode`], [`verify`] | the high level: files as JSON; whether a file is whole |
 //! | [`fuzz`] | an entry for fuzzers |

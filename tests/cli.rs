@@ -561,7 +561,7 @@ fn sources_that_are_none() {
         ),
         ("text", "not an RDB file: it looks like plain text"),
         ("text.gz", "not an RDB file: it looks like plain text"),
-        ("lines.json", "not an RDB file: it looks like JSON"),
+        ("lines.json", "byte 0, line 1: a line without \"key\""),
         (
             "page.html",
             "not an RDB file: it looks like HTML or XML; perhaps an error page was saved in its place",

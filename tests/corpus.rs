@@ -53,6 +53,41 @@ fn every_file_is_what_the_server_said() {
     assert_eq!(keys.into_inner(), KEYS, "keys in all files");
 }
 
+/// Lines are a source: what they are decoded to is the same lines again.
+#[test]
+fn lines_can_be_read_back() {
+    let cases = corpus();
+    assert_eq!(cases.len(), FILES);
+    let report = Report::default();
+    for_each(&cases, |case| {
+        let from_file = |args: &[&str]| {
+            let args = args.iter().map(OsString::from);
+            decode(args.chain([case.path.clone().into_os_string()]))
+        };
+        let read_back = |lines: &[u8]| rdbtool_reading(["decode", "-"], lines).ok();
+        let compared = || -> Result<(), String> {
+            let lines = from_file(&[])?;
+            if lines.is_empty() {
+                return Ok(());
+            }
+            for form in [&[][..], &["--meta"], &["--format", "json"]] {
+                let back = read_back(&from_file(form)?).map_err(|e| format!("{form:?}: {e}"))?;
+                let differ = || {
+                    let differing = support::lines(&lines).zip(support::lines(&back));
+                    let first = differing.into_iter().find(|(a, b)| a != b);
+                    format!("{form:?}: {:.400?}", first.map(|(a, b)| (text(a), text(b))))
+                };
+                if back != lines {
+                    return Err(differ());
+                }
+            }
+            Ok(())
+        };
+        report.check(&case.name, compared());
+    });
+    report.finish();
+}
+
 fn decode<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Vec<u8>, String> {
     let args = args.into_iter().map(Into::into);
     rdbtool(std::iter::once("decode".into()).chain(args)).ok()

@@ -1143,10 +1143,9 @@ fn broken_files_are_refused() {
 
 #[test]
 fn what_is_no_rdb_file_is_said_to_be_none() {
-    let rows: [(&str, &[u8]); 4] = [
+    let rows: [(&str, &[u8]); 3] = [
         ("another magic", b"RODIS0011\xfe\x00\xff"),
         ("text", b"hello, world\n"),
-        ("NDJSON", b"{\"db\":0,\"key\":\"k\"}\n"),
         ("commands", b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"),
     ];
     let report = Report::default();

@@ -3,6 +3,10 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
+use rdbtool::sink::Plain;
+use rdbtool::source::Source;
+use rdbtool::{Decode, Progress};
+
 /// Files larger than this make the fuzzer slow.
 const LARGEST: usize = 8 << 10;
 
@@ -27,6 +31,16 @@ fn main() -> std::io::Result<()> {
             put(&corpus, "scan", &bytes)?;
             put(&corpus, "decode", &bytes)?;
             put(&corpus, "check", &bytes)?;
+            let mut lines = Vec::new();
+            let mut sources = [Source::from_bytes("seed", bytes.clone())];
+            let decode = Decode { meta: true, ..Decode::default() };
+            if decode.run(&mut sources, &Progress::new(), &mut Plain(&mut lines)).is_ok() {
+                for line in lines.split_inclusive(|&b| b == b'\n') {
+                    if line.len() <= LARGEST / 4 {
+                        put(&corpus, "ndjson", line)?;
+                    }
+                }
+            }
         }
         for (target, seed) in rdbtool::fuzz::seeds(&bytes) {
             put(&corpus, target, &seed)?;

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What is read.
 #[derive(Debug, Args)]
 pub(crate) struct Sources {
-    /// RDB files, plain or compressed with gzip or zstd; `-` is standard input
+    /// RDB files, or NDJSON from decode, plain or compressed with gzip or zstd; `-` is standard input
     ///
     /// Told apart by content, not by name. Several are read one after the other, into one output.
     #[arg(value_name = "SOURCE", required = true)]

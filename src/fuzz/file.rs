@@ -6,7 +6,8 @@ use crate::Decode;
 use crate::cursor::Cursor;
 use crate::encode::Encode;
 use crate::encode::json::{Format, Json};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, RdbError, Result};
+use crate::ndjson::read::ToRdb;
 use crate::out::Out;
 use crate::pipeline::{OnError, Progress};
 use crate::rdb::crc64;
@@ -15,9 +16,10 @@ use crate::rdb::scan::{Item, Scanner};
 use crate::rdb::skip;
 use crate::rdb::string::{Form, RdbStr, Scratch};
 use crate::rdb::value_type::ValueType;
-use crate::sink::Sink;
+use crate::sink::{Plain, Sink};
 use crate::source::Source;
 use crate::verify::Check;
+use std::io::Read;
 
 /// The items of a file: each ends before the next begins, values decode to where they end, and a file that is cut short
 /// begins with the same items.
@@ -152,6 +154,56 @@ pub fn decode(bytes: &[u8]) -> Result<u64> {
         }
     }
     found
+}
+
+/// Lines of JSON, or anything else that may be taken for them: what they become is the same however they come and are gathered, it is RDB
+/// with an end, and the lines it decodes to come back as they are.
+pub fn ndjson(bytes: &[u8]) {
+    let read = |mut reader: ToRdb<'_>| {
+        let mut rdb = Vec::new();
+        let end = reader.read_to_end(&mut rdb);
+        (rdb, end.map_err(|e| RdbError::io("reading", e)))
+    };
+    let mut dice = Dice::new(bytes);
+    let (rdb, end) = read(ToRdb::new(bytes));
+    let (buffer, in_memory) = (32 + dice.below(100), dice.below(100));
+    let (other, other_end) = read(ToRdb::with_limits(bytes, buffer, in_memory));
+    assert!(rdb == other, "other RDB with a buffer of {buffer}");
+    match (&end, &other_end) {
+        (Ok(_), Ok(_)) => {}
+        (Err(a), Err(b)) => {
+            assert_inside(a, 0, bytes);
+            assert_eq!((a.kind(), a.offset()), (b.kind(), b.offset()), "{a}, {b}");
+        }
+        _ => panic!("at once {end:?}, with a buffer of {buffer} {other_end:?}"),
+    }
+    if end.is_err() {
+        return;
+    }
+    assert!(rdb.ends_with(b"\xff\0\0\0\0\0\0\0\0"));
+    let (_, frame) = scanned(&rdb);
+    if let Err(e) = frame {
+        panic!("what was made is no RDB: {e}");
+    }
+    let lines = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        let mut sources = [Source::from_bytes("input", bytes)];
+        let decode = Decode {
+            threads: 1,
+            ..Decode::default()
+        };
+        let r = decode.run(&mut sources, &Progress::new(), &mut Plain(&mut out));
+        r.map(|_| out)
+    };
+    // Some things only their readers see: the order of pending entries, a module's own layout.
+    let Ok(once) = lines(&rdb) else { return };
+    if once.is_empty() {
+        return;
+    }
+    match lines(&once) {
+        Ok(twice) => assert!(once == twice, "other lines when they are read back"),
+        Err(e) => panic!("lines cannot be read back: {e}"),
+    }
 }
 
 /// Checks any bytes; the checksum is not enforced. Gives the number of keys that are whole.

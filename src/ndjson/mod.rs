@@ -1,4 +1,5 @@
-//! The shape of a line.
+//! The shape of a line, written and read.
 mod block;
 pub mod escape;
 pub mod number;
+pub mod read;

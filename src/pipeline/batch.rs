@@ -237,7 +237,7 @@ impl<'a, 'f> Feed<'a, 'f> {
     ) -> Result<Option<Job<'a>>> {
         if let Some(e) = self.failed.take() {
             self.state = State::Ended;
-            return Err(e);
+            return Err(self.why(e));
         }
         let job = match self.state {
             State::Items => self.items(see),
@@ -246,12 +246,16 @@ impl<'a, 'f> Feed<'a, 'f> {
         };
         job.map_err(|e| {
             self.state = State::Ended;
-            // A source that broke off says why; that its bytes end is only what follows.
-            match e.kind() {
-                ErrorKind::UnexpectedEof => self.window.failure().unwrap_or(e),
-                _ => e,
-            }
+            self.why(e)
         })
+    }
+
+    /// A source that broke off says why; that its bytes end is only what follows.
+    fn why(&mut self, e: RdbError) -> RdbError {
+        match e.kind() {
+            ErrorKind::UnexpectedEof => self.window.failure().unwrap_or(e),
+            _ => e,
+        }
     }
 
     fn items(

@@ -91,7 +91,7 @@ pub fn kind(first: &[u8]) -> Kind {
     }
     match first {
         [b'*', b'0'..=b'9', ..] => Kind::Aof,
-        [b'{' | b'[', ..] => Kind::Json,
+        _ if matches!(first.trim_ascii_start(), [b'{' | b'[', ..]) => Kind::Json,
         _ if first.iter().all(|&b| b == 0) => {
             Kind::Other("it begins with zeros, as a file that was never written to the end does")
         }
@@ -116,7 +116,7 @@ impl Kind {
             Kind::Manifest => {
                 "it is the manifest of an append-only directory, which cannot be read yet"
             }
-            Kind::Json => "it looks like JSON",
+            Kind::Json => "it is JSON",
             Kind::Empty => "there is nothing in it",
             Kind::Other(what) => what,
         }
@@ -129,13 +129,14 @@ mod tests {
 
     #[test]
     fn by_content() {
-        let rows: [(&[u8], Kind); 8] = [
+        let rows: [(&[u8], Kind); 9] = [
             (b"REDIS0001", Kind::Rdb),
             (b"VALKEY080", Kind::Rdb),
             (b"\x1f\x8b\x08", Kind::Gzip),
             (b"\x28\xb5\x2f\xfd", Kind::Zstd),
             (b"*3\r\n", Kind::Aof),
             (b"{\"db\":0", Kind::Json),
+            (b"\r\n  [{", Kind::Json),
             (b"", Kind::Empty),
             (
                 b"file appendonly.aof.1.base.rdb seq 1 type b",

@@ -1,7 +1,7 @@
 //! Where bytes come from: a file, a pipe, either of them compressed.
 //!
-//! A [`Source`] knows formats only well enough to tell files apart. It gives a [`Window`]: the whole file in memory, or a buffer
-//! that grows as bytes arrive, so that what reads it has one way to go.
+//! A [`Source`] knows formats only well enough to tell files apart. It gives a [`Window`] on an RDB file: the whole file in memory, or a
+//! buffer that grows as bytes arrive, so that what reads it has one way to go. Lines of JSON become RDB on the way.
 
 pub mod detect;
 mod file;
@@ -11,6 +11,7 @@ mod window;
 pub use window::{Chunk, Window};
 
 use crate::error::{ErrorKind, RdbError, Result};
+use crate::ndjson::read::ToRdb;
 use detect::Kind;
 use std::io::Read;
 use std::path::Path;
@@ -105,7 +106,7 @@ impl Source {
         }
     }
 
-    /// Looks at the first bytes, unpacks if they are those of gzip or zstd, and gives a window on an RDB file. `read` counts the
+    /// Looks at the first bytes, unpacks if they are those of gzip or zstd, makes RDB of JSON, and gives a window on an RDB file. `read` counts the
     /// stored bytes as they are read; of a mapped file, whose reading is seen only by whoever takes from the window, nothing.
     pub fn window<'a>(&'a mut self, read: &'a AtomicU64) -> Result<Window<'a>> {
         let Source { name, from, step } = self;
@@ -125,6 +126,7 @@ impl Source {
                     kind @ (Kind::Gzip | Kind::Zstd) => {
                         unpacked(kind, Box::new(std::io::Cursor::new(first).chain(reader)))
                     }
+                    Kind::Json => Ok(from_json(std::io::Cursor::new(first).chain(reader), *step)),
                     other => Err(refuse(other)),
                 }
             }
@@ -141,11 +143,12 @@ fn in_memory<'a>(bytes: &'a [u8], read: &'a AtomicU64) -> Result<Window<'a>> {
             let reader = Counting { inner: bytes, read };
             unpacked(kind, Box::new(reader))
         }
+        Kind::Json => Ok(from_json(Counting { inner: bytes, read }, window::READ)),
         other => Err(refuse(other)),
     }
 }
 
-/// A window on what `reader` unpacks to, which must be an RDB file.
+/// A window on what `reader` unpacks to, which must be an RDB file, or JSON.
 fn unpacked<'a>(kind: Kind, reader: Box<dyn Read + Send + 'a>) -> Result<Window<'a>> {
     let mut reader: Box<dyn Read + Send + 'a> = match kind {
         Kind::Zstd => Box::new(
@@ -159,8 +162,17 @@ fn unpacked<'a>(kind: Kind, reader: Box<dyn Read + Send + 'a>) -> Result<Window<
     first.truncate(n);
     match detect::kind(&first) {
         Kind::Rdb => Ok(Window::growing(first, reader, window::READ)),
+        Kind::Json => Ok(from_json(
+            std::io::Cursor::new(first).chain(reader),
+            window::READ,
+        )),
         other => Err(refuse(other)),
     }
+}
+
+/// A window on what lines of JSON become.
+fn from_json<'a>(reader: impl Read + Send + 'a, step: usize) -> Window<'a> {
+    Window::growing(Vec::new(), Box::new(ToRdb::new(reader)), step)
 }
 
 /// The error of a source that holds something else.

@@ -26,13 +26,13 @@ impl Spill {
             let map = file::map(&file)?;
             Ok(Spill { file, map })
         };
-        make().map_err(failed)
+        make().map_err(RdbError::no_room)
     }
 
     /// Adds up to `n` bytes from `reader`; gives how many there were.
     pub(super) fn extend(&mut self, reader: &mut dyn Read, n: u64) -> Result<u64> {
-        let got = std::io::copy(&mut reader.take(n), &mut self.file).map_err(failed)?;
-        self.map = file::map(&self.file).map_err(failed)?;
+        let got = std::io::copy(&mut reader.take(n), &mut self.file).map_err(RdbError::no_room)?;
+        self.map = file::map(&self.file).map_err(RdbError::no_room)?;
         Ok(got)
     }
 
@@ -44,15 +44,4 @@ impl Spill {
     pub(super) fn into_map(self) -> Mmap {
         self.map
     }
-}
-
-#[cold]
-fn failed(e: std::io::Error) -> RdbError {
-    RdbError::io(
-        format!(
-            "cannot gather a large value in {} (set TMPDIR to a directory with room)",
-            std::env::temp_dir().display()
-        ),
-        e,
-    )
 }

@@ -7,6 +7,8 @@
 //!     "elements":[{"member":"el","vector":[3,4],"attributes":S}]},"raw":{"base64":"AgIC..."}}
 //! ```
 //!
+//! A document that begins with a member `base64` is written as base64 too, so that the two cannot be mistaken for each other.
+//!
 //! The base64 is that of the serialization after the module id, EOF opcode included. Where the readable form leaves something
 //! out (a vector set's graph) it stands beside it as `raw`. A reduced vector set has `"input_dim"` after `"dim"`, and its
 //! vectors are the reduced ones.
@@ -27,6 +29,9 @@ mod text;
 
 /// A value of more bytes may be written in several goes.
 const LARGE: usize = 64 << 10;
+
+/// The name of the only member of an object that is a serialization.
+const BASE64: &[u8] = b"base64";
 
 /// Whether a readable form says everything, or the serialization must stand beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +145,11 @@ fn json_text(
         says = Says::Less;
     }
     items.end()?;
-    match text::append(text.as_bytes(scratch)?, out) {
+    let bytes = text.as_bytes(scratch)?;
+    if text::begins_with(BASE64, bytes) {
+        return Err(misfit("a document that looks like base64"));
+    }
+    match text::append(bytes, out) {
         true => Ok(says),
         false => Err(RdbError::corrupt(at, "not a JSON text")),
     }
@@ -201,6 +210,7 @@ fn document<'a>(
         }
         // Closes what is complete, and goes on in what is not.
         loop {
+            let depth = open.len();
             let Some(top) = open.last_mut() else {
                 source.end()?;
                 return Ok(Says::All);
@@ -218,12 +228,17 @@ fn document<'a>(
                 open.pop();
                 continue;
             }
-            if !std::mem::take(&mut top.first) {
+            let first = std::mem::take(&mut top.first);
+            if !first {
                 out.byte(b',');
             }
             out.checkpoint()?;
             if top.map {
-                utf8(source.key()?, scratch, out)?;
+                let key = source.key()?;
+                if first && depth == 1 && key.as_bytes(scratch)? == BASE64 {
+                    return Err(misfit("a document that looks like base64"));
+                }
+                utf8(key, scratch, out)?;
                 out.byte(b':');
             }
             break;

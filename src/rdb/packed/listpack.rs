@@ -299,13 +299,38 @@ fn check_back(size: u64, after: &[u8]) -> Result<usize, Back> {
     }
 }
 
-/// A listpack as a server of 2026 would write it. `Element`s are taken as they are: no string becomes an integer.
-#[cfg(test)]
-pub(crate) fn build(elements: &[Element<'_>]) -> Vec<u8> {
-    let mut out = vec![0; HEADER];
-    for element in elements {
+/// A listpack that is being made, as a server of 2026 would.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    bytes: Vec<u8>,
+    n: u64,
+}
+
+impl Builder {
+    /// One without elements.
+    pub(crate) fn new() -> Self {
+        Builder {
+            bytes: vec![0; HEADER],
+            n: 0,
+        }
+    }
+
+    /// Forgets the elements.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.truncate(HEADER);
+        self.n = 0;
+    }
+
+    /// Bytes that [`Builder::finish`] would give.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + 1
+    }
+
+    /// Adds an element as it is: no string becomes an integer.
+    pub(crate) fn push(&mut self, element: Element<'_>) {
+        let out = &mut self.bytes;
         let start = out.len();
-        match *element {
+        match element {
             Element::Int(n @ 0..=127) => out.push(n as u8),
             Element::Int(n @ -4096..=4095) => {
                 out.extend([0xc0 | (n >> 8) as u8 & 0x1f, n as u8]);
@@ -332,26 +357,42 @@ pub(crate) fn build(elements: &[Element<'_>]) -> Vec<u8> {
                 out.extend(text);
             }
         }
-        let mut size = out.len() - start;
-        let mut back = vec![size as u8 & 0x7f];
-        while size > 127 {
-            size >>= 7;
-            back.push(size as u8 & 0x7f);
+        let size = out.len() - start;
+        // Groups of seven bits, the most significant first.
+        let groups = (usize::BITS - size.leading_zeros()).div_ceil(7).max(1);
+        for group in (0..groups).rev() {
+            let more = if group + 1 == groups { 0 } else { 0x80 };
+            out.push((size >> (7 * group)) as u8 & 0x7f | more);
         }
-        let first = back.len() - 1;
-        out.extend(
-            back.iter()
-                .enumerate()
-                .rev()
-                .map(|(i, b)| if i == first { *b } else { b | 0x80 }),
-        );
+        self.n += 1;
     }
-    out.push(END);
-    let total = out.len() as u32;
-    out[..4].copy_from_slice(&total.to_le_bytes());
-    let n = u16::try_from(elements.len()).unwrap_or(UNKNOWN);
-    out[4..6].copy_from_slice(&n.to_le_bytes());
-    out
+
+    /// Adds all elements of another.
+    pub(crate) fn extend(&mut self, other: &Builder) {
+        self.bytes
+            .extend_from_slice(other.bytes.get(HEADER..).unwrap_or_default());
+        self.n += other.n;
+    }
+
+    /// The listpack, to which nothing can be added any more. It must be shorter than 4 GiB.
+    pub(crate) fn finish(&mut self) -> &[u8] {
+        self.bytes.push(END);
+        let total = self.bytes.len() as u32;
+        let n = u16::try_from(self.n).unwrap_or(UNKNOWN);
+        self.bytes[..4].copy_from_slice(&total.to_le_bytes());
+        self.bytes[4..HEADER].copy_from_slice(&n.to_le_bytes());
+        &self.bytes
+    }
+}
+
+/// A listpack of these elements.
+#[cfg(test)]
+pub(crate) fn build(elements: &[Element<'_>]) -> Vec<u8> {
+    let mut builder = Builder::new();
+    for &element in elements {
+        builder.push(element);
+    }
+    builder.finish().to_vec()
 }
 
 #[cfg(test)]

@@ -58,6 +58,22 @@ impl ModuleId {
         length::read(c, "a module id").map(ModuleId)
     }
 
+    /// The id of a name of nine such characters and a version of at most 1023.
+    ///
+    /// ```
+    /// use rdbtool::rdb::value::module::ModuleId;
+    /// assert_eq!(ModuleId::new(b"test__rdb", 1), Some(ModuleId(0xb5eb2dfffadd6c01)));
+    /// assert_eq!(ModuleId::new(b"too short", 1), None); // a blank is no such character
+    /// ```
+    pub fn new(name: &[u8], version: u64) -> Option<Self> {
+        let name: &[u8; 9] = name.try_into().ok()?;
+        let mut id = 0;
+        for c in name {
+            id = id << 6 | CHARACTERS.iter().position(|known| known == c)? as u64;
+        }
+        (version <= 1023).then_some(ModuleId(id << 10 | version))
+    }
+
     /// The name: letters, digits, `-` and `_`.
     pub fn name(self) -> [u8; 9] {
         std::array::from_fn(|i| CHARACTERS[(self.0 >> (58 - 6 * i)) as usize & 63])

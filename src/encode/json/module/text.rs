@@ -31,6 +31,29 @@ pub(super) fn append(text: &[u8], out: &mut Out) -> bool {
     true
 }
 
+/// Whether `text`, if it is JSON, is an object whose first member has this name, which is plain text.
+pub(super) fn begins_with(name: &[u8], text: &[u8]) -> bool {
+    let Some(inner) = text.trim_ascii_start().strip_prefix(b"{\"") else {
+        let Some(inner) = text.trim_ascii_start().strip_prefix(b"{") else {
+            return false;
+        };
+        // Once the blanks are gone it is the case above.
+        let inner = inner.trim_ascii_start();
+        return inner.starts_with(b"\"") && begins_with(name, &[b"{", inner].concat());
+    };
+    let Some(end) = inner.iter().position(|&b| b == b'"') else {
+        return false;
+    };
+    let found = inner.get(..end).unwrap_or_default();
+    if !found.contains(&b'\\') {
+        return found == name;
+    }
+    // Escaped, it is at most six times as long.
+    let quoted = [b"\"", found, b"\""].concat();
+    found.len() <= 6 * name.len()
+        && serde_json::from_slice::<String>(&quoted).is_ok_and(|s| s.as_bytes() == name)
+}
+
 /// Appends valid JSON without the blanks between its tokens.
 fn compact(mut text: &[u8], out: &mut Out) {
     let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
@@ -250,6 +273,22 @@ mod tests {
             assert_eq!(through(text.as_bytes()).as_deref(), Some(text));
             let v: serde_json::Result<serde_json::Value> = serde_json::from_str(text);
             assert!(v.is_ok() || text.contains("e+400"), "{text}");
+        }
+    }
+
+    #[test]
+    fn first_members() {
+        for (text, want) in [
+            (r#"{"base64":"AA=="}"#, true),
+            (" {\n \"base64\" :1,\"a\":2}", true),
+            (r#"{"b\u0061se6\u0034":"AA=="}"#, true),
+            (r#"{"a":1,"base64":2}"#, false),
+            (r#"{"base6":1}"#, false),
+            (r#"{}"#, false),
+            (r#"["base64"]"#, false),
+            ("{\"base64", false),
+        ] {
+            assert_eq!(begins_with(b"base64", text.as_bytes()), want, "{text}");
         }
     }
 
