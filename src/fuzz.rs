@@ -2,7 +2,7 @@
 //! the tests that run the same functions over damaged files.
 //!
 //! ```text
-//!   scan, decode                                   a file
+//!   scan, decode, commands                         a file
 //!   ndjson                                         lines of JSON
 //!   listpack, ziplist, intset, zipmap, string      the thing itself
 //!   lzf                                            u32 LE size | compressed data
@@ -19,7 +19,7 @@ mod file;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
-pub use file::{check, decode, ndjson, scan, seeds};
+pub use file::{check, commands, decode, ndjson, scan, seeds};
 pub use value::{array, giant, hash, list, module, set, stream, zset};
 
 use crate::error::RdbError;

@@ -121,6 +121,12 @@ impl<'d> Out<'d> {
         self.len = self.len.min(len);
     }
 
+    /// What was appended after `len` (a length this buffer had), to be changed in place.
+    #[inline]
+    pub fn since(&mut self, len: usize) -> &mut [u8] {
+        self.buffer.get_mut(len..self.len).unwrap_or_default()
+    }
+
     /// Makes room for `n` more bytes and gives it, whatever it holds; [`Out::advance`] says how much of it was filled.
     #[inline(always)]
     pub fn room(&mut self, n: usize) -> &mut [u8] {

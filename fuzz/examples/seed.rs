@@ -31,6 +31,7 @@ fn main() -> std::io::Result<()> {
             put(&corpus, "scan", &bytes)?;
             put(&corpus, "decode", &bytes)?;
             put(&corpus, "check", &bytes)?;
+            put(&corpus, "commands", &bytes)?;
             let mut lines = Vec::new();
             let mut sources = [Source::from_bytes("seed", bytes.clone())];
             let decode = Decode { meta: true, ..Decode::default() };

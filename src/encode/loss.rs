@@ -46,6 +46,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason there is, in the order of the variants.
+    pub const ALL: [Reason; 17] = [
+        Reason::FieldExpiry,
+        Reason::IdleOrFreq,
+        Reason::KeyMetadata,
+        Reason::StreamCounters,
+        Reason::GroupCounters,
+        Reason::ConsumerTimes,
+        Reason::PendingDeleted,
+        Reason::PendingUnowned,
+        Reason::StreamProducers,
+        Reason::Stream,
+        Reason::Module,
+        Reason::ModuleAux,
+        Reason::Array,
+        Reason::RateLimiter,
+        Reason::Function,
+        Reason::Script,
+        Reason::SlotImport,
+    ];
+
     /// In words: what is not kept.
     pub fn describe(self) -> &'static str {
         match self {

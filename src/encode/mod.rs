@@ -1,5 +1,6 @@
 //! From an item to bytes. Pure: an encoder appends to a buffer and knows neither threads nor files.
 
+pub mod commands;
 pub mod json;
 pub mod loss;
 
@@ -7,6 +8,7 @@ use crate::error::Result;
 use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
+use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::template::Templates;
 use crate::rdb::value::Open;
 
@@ -83,4 +85,20 @@ pub trait Encode: Send {
 
     /// Part of a key and its value; adds the elements in it to `elements`.
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()>;
+}
+
+/// What 7.0 makes of a function library of its release candidates when it loads one.
+fn library_pre_ga(
+    name: RdbStr<'_>,
+    engine: RdbStr<'_>,
+    code: RdbStr<'_>,
+    scratch: &mut Scratch,
+) -> Result<Vec<u8>> {
+    let mut text = b"#!".to_vec();
+    text.extend(engine.as_bytes(scratch)?.to_ascii_lowercase());
+    text.extend_from_slice(b" name=");
+    text.extend_from_slice(name.as_bytes(scratch)?);
+    text.push(b'\n');
+    text.extend_from_slice(code.as_bytes(scratch)?);
+    Ok(text)
 }

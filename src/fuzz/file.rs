@@ -4,14 +4,17 @@ use super::value::{counted, types, walk};
 use super::{Dice, assert_inside};
 use crate::Decode;
 use crate::cursor::Cursor;
-use crate::encode::Encode;
+use crate::encode::commands::Commands;
 use crate::encode::json::{Format, Json};
+use crate::encode::{self, Encode};
 use crate::error::{ErrorKind, RdbError, Result};
+use crate::filter::{Filter, Transform};
 use crate::ndjson::read::ToRdb;
 use crate::out::Out;
-use crate::pipeline::{OnError, Progress};
+use crate::pipeline::{self, OnError, Progress};
 use crate::rdb::crc64;
 use crate::rdb::logical_type::LogicalType;
+use crate::rdb::release::Release;
 use crate::rdb::scan::{Item, Scanner};
 use crate::rdb::skip;
 use crate::rdb::string::{Form, RdbStr, Scratch};
@@ -235,6 +238,86 @@ pub fn check(bytes: &[u8]) -> Result<u64> {
         Some(e) => Err(e),
         None => Ok(stopping.keys),
     }
+}
+
+/// Makes commands of any file; the checksum is not enforced. Gives the number of keys.
+///
+/// What comes out are whole commands, but for the last one when the file is broken.
+pub fn commands(bytes: &[u8]) -> Result<u64> {
+    const RELEASES: [Option<Release>; 6] = [
+        None,
+        Some(Release::redis(3, 2)),
+        Some(Release::redis(6, 0)),
+        Some(Release::redis(7, 4)),
+        Some(Release::redis(8, 8)),
+        Some(Release::valkey(9, 0)),
+    ];
+    let mut dice = Dice::new(bytes);
+    let how = encode::commands::Options {
+        release: RELEASES[dice.below(RELEASES.len())],
+        replace: dice.below(2) == 0,
+    };
+    let filter = Filter::default();
+    let options = pipeline::Options {
+        threads: 1,
+        filter: &filter,
+        transform: &Transform::default(),
+        unique: None,
+        checksum: false,
+        on_error: match dice.below(4) {
+            0 => OnError::Skip,
+            _ => OnError::Stop,
+        },
+        limit: None,
+    };
+    let mut out = Vec::new();
+    let r = pipeline::run(
+        &mut Source::from_bytes("input", bytes),
+        &options,
+        &Progress::new(),
+        &mut Plain(&mut out),
+        |header| Commands::new(header, how),
+    );
+    assert_commands(&out, r.is_ok());
+    r.map(|(summary, _)| summary.keys)
+}
+
+/// Whole commands and nothing else; if not `whole`, the last may be cut.
+fn assert_commands(bytes: &[u8], whole: bool) {
+    let mut rest = bytes;
+    let mut left = 0u64;
+    while !rest.is_empty() {
+        let kind = if left == 0 { b'*' } else { b'$' };
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            break;
+        };
+        let (line, after) = rest.split_at(end + 1);
+        let number = match line {
+            [first, digits @ .., b'\r', b'\n'] if *first == kind => std::str::from_utf8(digits),
+            _ => panic!("{}: expected {}", line.escape_ascii(), char::from(kind)),
+        };
+        let number = number
+            .ok()
+            .filter(|n| !n.starts_with(['0', '+']) || *n == "0");
+        let Some(n) = number.and_then(|n| n.parse::<u64>().ok()) else {
+            panic!("{}: expected a number", line.escape_ascii());
+        };
+        if kind == b'*' {
+            assert!(n > 0, "a command without a name");
+            (left, rest) = (n, after);
+            continue;
+        }
+        let Some((_, after)) = after.split_at_checked(n as usize) else {
+            break;
+        };
+        match after {
+            [b'\r', b'\n', after @ ..] => rest = after,
+            [] | [b'\r'] => break,
+            _ => panic!("no line end after an argument"),
+        }
+        left -= 1;
+    }
+    assert!(!whole || (rest.is_empty() && left == 0), "a command is cut");
 }
 
 /// Decodes a source; gives the number of keys, and what came out.

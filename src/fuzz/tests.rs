@@ -46,6 +46,7 @@ fn what_servers_wrote_keeps_every_promise() {
     for file in files() {
         scan(&file);
         assert!(decode(&file).is_ok());
+        assert!(commands(&file).is_ok());
         for (name, seed) in seeds(&file) {
             let n: &mut usize = seen.entry(name).or_default();
             *n += 1;

@@ -22,14 +22,57 @@ use crate::out::Out;
 /// ```
 #[inline]
 pub fn double(x: f64, out: &mut Out<'_>) {
-    /// From here on not every whole number is a double, and the shortest decimal may be another.
-    const WHOLE: f64 = 9_007_199_254_740_992.0;
-    if x == x.trunc() && x.abs() < WHOLE && !(x == 0.0 && x.is_sign_negative()) {
-        out.i64(x as i64);
-    } else if x.is_finite() {
-        out.raw(zmij::Buffer::new().format_finite(x).as_bytes());
+    if x.is_finite() {
+        out.raw(Text::new().format(x).as_bytes());
     } else {
         not_finite(x, out);
+    }
+}
+
+/// A place for the text of a double.
+pub struct Text {
+    whole: itoa::Buffer,
+    other: zmij::Buffer,
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Text")
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Text {
+    /// An empty place.
+    #[inline]
+    pub fn new() -> Self {
+        Text {
+            whole: itoa::Buffer::new(),
+            other: zmij::Buffer::new(),
+        }
+    }
+
+    /// The shortest text that reads back as the same double; `inf`, `-inf` and `nan`, which are no JSON.
+    #[inline]
+    pub fn format(&mut self, x: f64) -> &str {
+        /// From here on not every whole number is a double, and the shortest decimal may be another.
+        const WHOLE: f64 = 9_007_199_254_740_992.0;
+        if x == x.trunc() && x.abs() < WHOLE && !(x == 0.0 && x.is_sign_negative()) {
+            self.whole.format(x as i64)
+        } else if x.is_finite() {
+            self.other.format_finite(x)
+        } else {
+            match x {
+                f64::INFINITY => "inf",
+                f64::NEG_INFINITY => "-inf",
+                _ => "nan",
+            }
+        }
     }
 }
 

@@ -446,6 +446,8 @@ fn one<E: Encode>(
     let options = shared.options;
     if let Step::Item(item) = step {
         match item {
+            // Of a database that is not wanted an encoder hears nothing, whether or not its batch is passed over.
+            Item::SelectDb(db) if !options.filter.db(*db) => {}
             Item::SelectDb(db) => encoder.item(&Item::SelectDb(options.transform.db(*db)), out)?,
             item => encoder.item(item, out)?,
         }

@@ -8,9 +8,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod chance;
+mod commands;
 mod fill;
 mod resp;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};

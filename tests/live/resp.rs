@@ -141,6 +141,15 @@ impl Client {
         }
     }
 
+    /// Sends many commands at once and gives the answers to all of them.
+    pub(crate) fn pipe(&mut self, commands: &[u8], count: usize) -> Vec<Reply> {
+        let mut to = self.socket.get_ref().try_clone().expect("a socket");
+        std::thread::scope(|s| {
+            s.spawn(move || to.write_all(commands).expect("the server takes them"));
+            (0..count).map(|_| self.reply()).collect()
+        })
+    }
+
     fn reply(&mut self) -> Reply {
         let mut line = String::new();
         self.socket

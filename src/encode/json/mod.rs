@@ -13,7 +13,7 @@ mod module;
 mod stream;
 mod string;
 
-use super::{Encode, Part};
+use super::{Encode, Part, library_pre_ga};
 use crate::cluster::slot::slot;
 use crate::cursor::Cursor;
 use crate::error::Result;
@@ -277,13 +277,7 @@ impl Encode for Json {
                 escape::element(code.as_element(first)?, out)?;
             }
             Item::FunctionPreGa { name, engine, code } => {
-                // What 7.0 makes of it when it loads such a file.
-                let mut text = b"#!".to_vec();
-                text.extend(engine.as_bytes(first)?.to_ascii_lowercase());
-                text.extend_from_slice(b" name=");
-                text.extend_from_slice(name.as_bytes(first)?);
-                text.push(b'\n');
-                text.extend_from_slice(code.as_bytes(first)?);
+                let text = library_pre_ga(name, engine, code, first)?;
                 out.lit(b"{\"function\":");
                 escape::string(&text, out)?;
             }

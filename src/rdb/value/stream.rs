@@ -1029,6 +1029,11 @@ impl<'a> Iids<'a> {
         ))
     }
 
+    /// Ids still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next message id and the id of its entry.
     pub fn next_iid(&mut self) -> Result<Option<(RdbStr<'a>, StreamId)>> {
         next(&mut self.left, || Self::read(&mut self.cursor))

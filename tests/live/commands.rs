@@ -1,0 +1,430 @@
+//! Files as commands: real servers that are given them must hold what the files say.
+//!
+//! The files are those of the corpus. A server of the same line that is no older than the one that wrote a file must come to the same
+//! `DEBUG DIGEST` as when it loads the file itself; any other to the same data but for what is said to be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rdbtool::encode::commands::{Commands, Options, PROLOGUE};
+use rdbtool::encode::loss::{Losses, Reason};
+use rdbtool::filter::{Filter, Transform};
+use rdbtool::pipeline::{self, OnError, Progress};
+use rdbtool::rdb::release::{Engine, Release};
+use rdbtool::sink::Plain;
+use rdbtool::source::Source;
+use serde_json::{Value, json};
+
+use super::resp::{Client, Reply, cmd};
+use super::server::{Installed, Server, installed};
+use super::support::{Case, corpus, for_each};
+use super::told::normal;
+use super::{assert_same, bytes, decode};
+
+/// What is not asked of a server: modules that it does not have, and keys that are gone once it has looked at them.
+const LEFT_OUT: [&str; 2] = ["modules", "expired"];
+
+/// The files of the corpus, by the release that wrote them.
+fn releases() -> Vec<(Release, Vec<Case>)> {
+    let mut all: BTreeMap<String, Vec<Case>> = BTreeMap::new();
+    for case in corpus() {
+        if !LEFT_OUT.contains(&case.theme.as_str()) {
+            all.entry(case.server.clone()).or_default().push(case);
+        }
+    }
+    let all = all.into_iter();
+    all.map(|(name, cases)| (release(&name), cases)).collect()
+}
+
+/// `redis-7.0.15`, `redis-7.0-rc1`, `redis-8.0-m01`, `valkey-9`.
+fn release(name: &str) -> Release {
+    let name = name.split("-rc").next().unwrap();
+    name.split("-m").next().unwrap().parse().unwrap()
+}
+
+/// The commands of a file.
+fn commands(file: &[u8], release: Option<Release>) -> (Vec<u8>, Losses) {
+    let options = pipeline::Options {
+        threads: 1,
+        filter: &Filter::default(),
+        transform: &Transform::default(),
+        unique: None,
+        checksum: true,
+        on_error: OnError::Stop,
+        limit: None,
+    };
+    let mut out = PROLOGUE.to_vec();
+    let how = Options {
+        release,
+        replace: false,
+    };
+    let (_, encoders) = pipeline::run(
+        &mut Source::from_bytes("a file", file),
+        &options,
+        &Progress::new(),
+        &mut Plain(&mut out),
+        |header| Commands::new(header, how),
+    )
+    .unwrap();
+    let mut losses = Losses::default();
+    for e in encoders {
+        losses.merge(e.into_losses());
+    }
+    (out, losses)
+}
+
+/// The arguments of each command.
+fn parse(mut all: &[u8]) -> Vec<Vec<&[u8]>> {
+    fn number(kind: u8, rest: &mut &[u8]) -> usize {
+        let end = rest.windows(2).position(|w| w == b"\r\n").unwrap();
+        let (line, after) = rest.split_at(end);
+        assert_eq!(line[0], kind);
+        *rest = &after[2..];
+        std::str::from_utf8(&line[1..]).unwrap().parse().unwrap()
+    }
+    let mut commands = Vec::new();
+    while !all.is_empty() {
+        let arguments = 0..number(b'*', &mut all);
+        commands.push(
+            arguments
+                .map(|_| {
+                    let n = number(b'$', &mut all);
+                    let (arg, rest) = all.split_at(n);
+                    all = rest.strip_prefix(b"\r\n").unwrap();
+                    arg
+                })
+                .collect(),
+        );
+    }
+    commands
+}
+
+/// A setting without which newer servers have no DEBUG.
+fn with_debug(of: &Installed) -> &'static [&'static str] {
+    match release(&of.name).is_at_least((7, 0), (0, 0)) {
+        true => &["--enable-debug-command", "yes"],
+        false => &[],
+    }
+}
+
+fn clear(server: &Server, c: &mut Client) {
+    cmd!(c, "FLUSHALL");
+    if server.since((7, 0), (0, 0)) {
+        cmd!(c, "FUNCTION", "FLUSH");
+    }
+}
+
+/// Gives a server commands, none of which it may complain of.
+fn give(what: &str, c: &mut Client, all: &[u8]) {
+    let told = parse(all);
+    for (reply, command) in c.pipe(all, told.len()).iter().zip(&told) {
+        if let Reply::Error(e) = reply {
+            let shown = command.iter().take(8).map(|a| a.escape_ascii().to_string());
+            panic!("{what}: {e}: {}", shown.collect::<Vec<_>>().join(" "));
+        }
+    }
+}
+
+fn digest(c: &mut Client) -> [u8; 20] {
+    let text = cmd!(c, "DEBUG", "DIGEST").text();
+    std::array::from_fn(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+}
+
+/// A directory that is gone when dropped.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Dir {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("commands-{}-{name}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        Dir(dir)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a server makes of the file itself.
+fn digest_of_file(of: &Installed, server: &Server, file: &[u8]) -> [u8; 20] {
+    if server.since((6, 0), (0, 0)) {
+        let c = &mut server.client();
+        clear(server, c);
+        fs::write(server.save(), file).unwrap();
+        cmd!(c, "DEBUG", "RELOAD", "NOSAVE");
+        return digest(c);
+    }
+    let dir = Dir::new(&format!("{}-file", of.name));
+    fs::write(dir.0.join("dump.rdb"), file).unwrap();
+    let server = Server::start(of, &["--dir", dir.0.to_str().unwrap()]);
+    digest(&mut server.client())
+}
+
+type Keys = BTreeMap<(u64, Vec<u8>), Value>;
+
+/// The keys of a file as `rdbtool decode` tells them, and its functions.
+fn keys(file: &Path) -> (Keys, BTreeSet<String>) {
+    let (mut keys, mut functions) = (Keys::new(), BTreeSet::new());
+    for line in decode(file, &[]) {
+        if let Some(code) = line.get("function") {
+            functions.insert(code.to_string());
+            continue;
+        }
+        let key = (line["db"].as_u64().unwrap(), bytes(&line["key"]));
+        keys.insert(key, kept(normal(line)));
+    }
+    (keys, functions)
+}
+
+/// Takes out what no command can set.
+fn kept(mut line: Value) -> Value {
+    let object = line.as_object_mut().unwrap();
+    for name in ["idle_s", "freq"] {
+        object.shift_remove(name);
+    }
+    if object["type"] == "zset" {
+        for m in object["value"].as_array_mut().unwrap() {
+            // Small sorted sets have lost it since 7.0, whoever fills them.
+            if m["score"].as_str().unwrap().starts_with("-0.0 ") {
+                m["score"] = json!("0.0 = 0000000000000000");
+            }
+        }
+    }
+    if object["type"] == "stream" {
+        for group in line["value"]["groups"].as_array_mut().unwrap() {
+            for c in group["consumers"].as_array_mut().unwrap() {
+                let c = c.as_object_mut().unwrap();
+                c.shift_remove("seen_at_ms");
+                c.shift_remove("active_at_ms");
+            }
+        }
+    }
+    line
+}
+
+/// Takes out of a stream what pends of deleted entries; gives whether there was something.
+fn drop_deleted(stream: &mut Value) -> bool {
+    let entries = stream["entries"].as_array().unwrap();
+    let there: BTreeSet<String> = entries.iter().map(|e| e["id"].to_string()).collect();
+    let mut some = false;
+    let mut keep = |list: &mut Value, id: fn(&Value) -> &Value| {
+        let list = list.as_array_mut().unwrap();
+        let n = list.len();
+        list.retain(|p| there.contains(&id(p).to_string()));
+        some |= list.len() < n;
+    };
+    for group in stream["groups"].as_array_mut().unwrap() {
+        keep(&mut group["pending"], |p| &p["id"]);
+        for c in group["consumers"].as_array_mut().unwrap() {
+            keep(&mut c["pending"], |p| p);
+        }
+    }
+    some
+}
+
+/// What a stream has of idempotent producers that has none.
+fn no_producers() -> Value {
+    json!({
+        "duration_s": 100, "max_entries": 100, "producers": 0,
+        "iids_added": 0, "iids_duplicates": 0, "iids": 0,
+    })
+}
+
+/// Takes out what only one of the two has, of the members of streams that came with later versions.
+fn common(a: &mut Value, b: &mut Value) {
+    for members in [
+        "first_id",
+        "max_deleted_id",
+        "entries_added",
+        "idmp",
+        "entries_read",
+    ] {
+        if a.get(members).is_none() || b.get(members).is_none() {
+            for v in [&mut *a, &mut *b] {
+                v.as_object_mut().unwrap().shift_remove(members);
+            }
+        }
+    }
+}
+
+/// Every key of `file` but what is lost must be in `held`, and nothing else.
+fn compare(what: &str, file: &mut Keys, held: &mut Keys, losses: &Losses) {
+    let lost = |reason| losses.iter().find(|l| l.reason == reason).map(|l| l.count);
+    let mut counted: BTreeMap<Reason, u64> = BTreeMap::new();
+    let mut count = |reason| *counted.entry(reason).or_default() += 1;
+    for (key, mut line) in std::mem::take(file) {
+        let of = format!("{what}: {}", line["key"]);
+        let kind = line["type"].as_str().unwrap().to_owned();
+        let Some(mut other) = held.remove(&key) else {
+            match kind.as_str() {
+                "stream" if lost(Reason::Stream).is_some() => count(Reason::Stream),
+                "module" if lost(Reason::Module).is_some() => count(Reason::Module),
+                _ => panic!("{of} is missing"),
+            }
+            continue;
+        };
+        if kind == "hash" && lost(Reason::FieldExpiry).is_some() {
+            let mut some = false;
+            for field in line["value"].as_array_mut().unwrap() {
+                some |= field
+                    .as_object_mut()
+                    .unwrap()
+                    .shift_remove("expire_at_ms")
+                    .is_some();
+            }
+            if some {
+                count(Reason::FieldExpiry);
+            }
+            line = normal(line);
+        }
+        if kind == "stream" {
+            let (a, b) = (&mut line["value"], &mut other["value"]);
+            if drop_deleted(a) {
+                count(Reason::PendingDeleted);
+            }
+            let (idmp, kept) = (a.get("idmp"), b.get("idmp"));
+            if idmp.is_some_and(|i| Some(i) != kept && (kept.is_some() || *i != no_producers())) {
+                count(Reason::StreamProducers);
+                a.as_object_mut().unwrap().shift_remove("idmp");
+            }
+            common(a, b);
+            let groups = a["groups"].as_array_mut().unwrap().iter_mut();
+            let others = b["groups"].as_array_mut().unwrap().iter_mut();
+            groups.zip(others).for_each(|(a, b)| common(a, b));
+        }
+        assert_same(&of, &other, &line);
+    }
+    let more: Vec<_> = held.values().map(|l| l["key"].to_string()).collect();
+    assert!(more.is_empty(), "{what}: where do {more:?} come from?");
+    for reason in [
+        Reason::Stream,
+        Reason::Module,
+        Reason::FieldExpiry,
+        Reason::PendingDeleted,
+        Reason::StreamProducers,
+    ] {
+        let found = counted.get(&reason).copied();
+        assert_eq!(found, lost(reason), "{what}: {reason}");
+    }
+}
+
+/// An append-only file of these commands, where a server looks for it when it starts.
+fn start_with(of: &Installed, all: &[u8]) -> Server {
+    let dir = Dir::new(&format!("{}-aof", of.name));
+    let mut settings = vec!["--dir", dir.0.to_str().unwrap(), "--appendonly", "yes"];
+    settings.extend(with_debug(of));
+    if release(&of.name).is_at_least((7, 0), (0, 0)) {
+        let aof = dir.0.join("appendonlydir");
+        fs::create_dir_all(&aof).unwrap();
+        fs::write(aof.join("appendonly.aof.1.base.aof"), all).unwrap();
+        let manifest = "file appendonly.aof.1.base.aof seq 1 type b\n";
+        fs::write(aof.join("appendonly.aof.manifest"), manifest).unwrap();
+    } else {
+        fs::write(dir.0.join("appendonly.aof"), all).unwrap();
+    }
+    let server = Server::start(of, &settings);
+    let c = &mut server.client();
+    let mut waited = 0;
+    while !cmd!(c, "INFO", "persistence")
+        .text()
+        .contains("\nloading:0")
+    {
+        waited += 1;
+        assert!(waited < 1000, "{} does not finish loading", of.name);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server
+}
+
+#[test]
+fn commands_make_what_the_file_says() {
+    let releases = releases();
+    for_each(installed().unwrap_or_default(), |of| {
+        let to = release(&of.name);
+        let reader = Server::start(of, with_debug(of));
+        let target = Server::start(of, with_debug(of));
+        let c = &mut target.client();
+        let mut files = 0;
+        for (from, cases) in &releases {
+            // Every Valkey takes what Redis 7.2 wrote; 7.2 and 8.0 are the servers here that are newer than 7.2.
+            let reads = match (from.engine, to.engine) {
+                (Engine::Redis, Engine::Valkey) => from.version <= (7, 2),
+                (Engine::Valkey, Engine::Redis) => false,
+                _ => from.version <= to.version,
+            };
+            if !reads {
+                continue;
+            }
+            let what = format!("{} for {}", cases[0].server, of.name);
+            let (mut all, mut losses) = (Vec::new(), Losses::default());
+            let (mut held, mut functions) = (Keys::new(), BTreeSet::new());
+            for case in cases {
+                files += 1;
+                let of_file = digest_of_file(of, &reader, &case.bytes);
+                let (made, lost) = commands(&case.bytes, None);
+                let what = format!("{what}, {}", case.theme);
+                clear(&target, c);
+                give(&what, c, &made);
+                assert!(digest(c) == of_file, "{what}: another digest");
+                losses.merge(lost);
+                all.extend(made);
+                let (keys, libraries) = keys(&case.path);
+                held.extend(keys);
+                functions.extend(libraries);
+            }
+            // All of them together, for no two share a key.
+            clear(&target, c);
+            give(&what, c, &all);
+            let (mut keys_now, functions_now) = keys(&target.save());
+            compare(&what, &mut held, &mut keys_now, &losses);
+            assert_eq!(functions_now, functions, "{what}");
+
+            let loaded = start_with(of, &all);
+            assert!(
+                digest(&mut loaded.client()) == digest(c),
+                "{what}: another digest, by file"
+            );
+        }
+        assert!(files > 60, "{} was given {files} files only", of.name);
+    });
+}
+
+/// Towards older servers and those of the other line: all but what is said to be lost.
+#[test]
+fn commands_for_other_releases_lose_what_they_say() {
+    let releases = releases();
+    for_each(installed().unwrap_or_default(), |of| {
+        let to = release(&of.name);
+        let target = Server::start(of, &[]);
+        let c = &mut target.client();
+        for (from, cases) in &releases {
+            let newer = from.engine != to.engine || from.version > to.version;
+            let looked_at = ["7.0.15", "7.4.1", "8.6.3", "valkey-9.1.2"];
+            if !newer || !looked_at.iter().any(|l| cases[0].server.ends_with(l)) {
+                continue;
+            }
+            let what = format!("{} for {}", cases[0].server, of.name);
+            let (mut all, mut losses, mut held) = (Vec::new(), Losses::default(), Keys::new());
+            for case in cases {
+                let (made, lost) = commands(&case.bytes, Some(to));
+                losses.merge(lost);
+                all.extend(made);
+                held.extend(keys(&case.path).0);
+            }
+            clear(&target, c);
+            give(&what, c, &all);
+            let (mut keys_now, _) = keys(&target.save());
+            compare(&what, &mut held, &mut keys_now, &losses);
+            if !to.is_at_least((7, 0), (0, 0)) {
+                assert!(
+                    losses.iter().any(|l| l.reason == Reason::Function),
+                    "{what}"
+                );
+            }
+        }
+    });
+}
