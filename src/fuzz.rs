@@ -7,7 +7,7 @@
 //!   listpack, ziplist, intset, zipmap, string      the thing itself
 //!   lzf                                            u32 LE size | compressed data
 //!   list, set, zset, hash, stream, module, array,
-//!   giant                                          which of the types, 1 byte | value as serialized
+//!   giant, rewrite                                 which of the types, 1 byte | value as serialized
 //! ```
 //!
 //! What must hold, beside that nothing panics: an error lies within the bytes; a walk ends, and stays ended; nothing reaches past
@@ -20,7 +20,7 @@ mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
 pub use file::{check, commands, decode, ndjson, scan, seeds};
-pub use value::{array, giant, hash, list, module, set, stream, zset};
+pub use value::{array, giant, hash, list, module, rewrite, set, stream, zset};
 
 use crate::error::RdbError;
 use crate::rdb::crc64;

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Reason {
     /// Expiries of single fields of a hash; the fields are kept.
     FieldExpiry,
+    /// An expiry that is no whole second, or later than 2038: Redis 2.4 has no other.
+    ExpiryRounded,
     /// How long a key was idle, or how often it was used.
     IdleOrFreq,
     /// Metadata that modules attached to a key.
@@ -71,6 +73,7 @@ impl Reason {
     pub fn describe(self) -> &'static str {
         match self {
             Reason::FieldExpiry => "expiries of hash fields",
+            Reason::ExpiryRounded => "milliseconds of expiries, and expiries after 2038",
             Reason::IdleOrFreq => "idle times and access counters",
             Reason::KeyMetadata => "metadata that modules attached to keys",
             Reason::StreamCounters => "first id, greatest deleted id and entries added of streams",

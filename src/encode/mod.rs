@@ -1,8 +1,10 @@
 //! From an item to bytes. Pure: an encoder appends to a buffer and knows neither threads nor files.
 
 pub mod commands;
+pub mod compat;
 pub mod json;
 pub mod loss;
+pub mod rdb;
 
 use crate::error::Result;
 use crate::out::Out;
@@ -87,11 +89,11 @@ pub trait Encode: Send {
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()>;
 }
 
-/// What 7.0 makes of a function library of its release candidates when it loads one.
-fn library_pre_ga(
-    name: RdbStr<'_>,
-    engine: RdbStr<'_>,
-    code: RdbStr<'_>,
+/// The source of a function library of a 7.0 release candidate as 7.0 has it: with a first line that names engine and library.
+pub(crate) fn library(
+    name: &RdbStr<'_>,
+    engine: &RdbStr<'_>,
+    code: &RdbStr<'_>,
     scratch: &mut Scratch,
 ) -> Result<Vec<u8>> {
     let mut text = b"#!".to_vec();

@@ -473,6 +473,7 @@ pub fn seeds(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             _ => all.extend(picked(types(t.logical())).map(|seed| (name, seed))),
         }
         all.extend(picked(counted()).map(|seed| ("giant", seed)));
+        all.extend(picked(ValueType::ALL.to_vec()).map(|seed| ("rewrite", seed)));
         blob_seeds(t, e.body, &mut all);
     }
     all

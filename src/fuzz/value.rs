@@ -4,13 +4,16 @@ use super::{BASE, Dice, assert_inside, file};
 use crate::Decode;
 use crate::cursor::Cursor;
 use crate::encode::Encode;
+use crate::encode::compat::{Rewriter, Way, way};
 use crate::encode::json::{Format, Json};
+use crate::encode::loss::Losses;
 use crate::error::{ErrorKind, Result};
 use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::header::{Dialect, Header};
 use crate::rdb::length;
 use crate::rdb::logical_type::LogicalType;
+use crate::rdb::release::Release;
 use crate::rdb::scan::{Item, Scanner};
 use crate::rdb::skip::{self, Unit, Units};
 use crate::rdb::string::{RdbStr, Scratch};
@@ -102,19 +105,7 @@ fn value(logical: LogicalType, bytes: &[u8]) {
     pauses(body, t, &templates, &mut dice);
     pieces(body, t, &templates, &mut dice);
     framed(body, t);
-    let entry = Entry {
-        db: 0,
-        key: RdbStr::raw(b"k", 0),
-        expire_at_ms: None,
-        idle_s: None,
-        freq: None,
-        value_type: t,
-        metadata: &[],
-        body,
-        body_offset: BASE,
-        offset: BASE,
-    };
-    walk(&entry, &templates);
+    walk(&entry(t, body), &templates);
 }
 
 /// Passing over a value in steps ends where passing over it at once ends.
@@ -386,6 +377,91 @@ fn modules(mut c: Cursor<'_>) {
             }
         }
     }
+}
+
+/// Releases each of which loads something that the one before does not.
+const RELEASES: [Release; 10] = [
+    Release::redis(2, 4),
+    Release::redis(2, 8),
+    Release::redis(3, 2),
+    Release::redis(6, 2),
+    Release::redis(7, 0),
+    Release::redis(7, 2),
+    Release::redis(8, 4),
+    Release::redis(8, 6),
+    Release::valkey(8, 1),
+    Release::valkey(9, 0),
+];
+
+/// A value of any type, written as each that it may have to become: if it is sound then so is what comes out, and it says the same.
+pub fn rewrite(bytes: &[u8]) {
+    let Some((t, from)) = pick(ValueType::ALL, bytes) else {
+        return;
+    };
+    let bytes = &bytes[from..];
+    let templates = templates();
+    let mut c = Cursor::new(bytes, BASE);
+    if skip::value(&mut c, t, &templates, true, usize::MAX).is_err() {
+        return;
+    }
+    let e = entry(t, c.since(0));
+    let said = json(&e, &templates);
+    for release in RELEASES {
+        let Way::As(to) = way(t, Some(release)) else {
+            continue;
+        };
+        let (mut out, mut losses) = (Out::new(), Losses::default());
+        match Rewriter::new().value(&e, &templates, to, &mut losses, &mut out) {
+            Ok(()) => {}
+            Err(e) => {
+                assert!(said.is_err(), "{t:?} as {to:?}: {e}");
+                assert_inside(&e, BASE, bytes);
+                continue;
+            }
+        }
+        let mut c = Cursor::new(out.as_bytes(), BASE);
+        if let Err(e) = skip::value(&mut c, to, &templates, true, usize::MAX) {
+            panic!("{t:?} as {to:?} has no end: {e}");
+        }
+        assert!(
+            c.is_empty(),
+            "{t:?} as {to:?}: {} bytes left",
+            c.remaining()
+        );
+        let says = json(&entry(to, out.as_bytes()), &templates);
+        if let Ok(said) = &said {
+            let says = says.unwrap_or_else(|e| panic!("{t:?} as {to:?}: {e}"));
+            let same_shape = t.has_field_expiry() == to.has_field_expiry();
+            if losses.is_empty() && same_shape && t.stream_version().is_none() {
+                assert!(*said == says, "{t:?} as {to:?} says something else");
+            }
+        }
+    }
+}
+
+fn entry(value_type: ValueType, body: &[u8]) -> Entry<'_> {
+    Entry {
+        db: 0,
+        key: RdbStr::raw(b"k", 0),
+        expire_at_ms: None,
+        idle_s: None,
+        freq: None,
+        value_type,
+        metadata: &[],
+        body,
+        body_offset: BASE,
+        offset: BASE,
+    }
+}
+
+fn json(e: &Entry<'_>, templates: &Templates) -> Result<Vec<u8>> {
+    let header = Header {
+        dialect: Dialect::Redis,
+        version: 15,
+    };
+    let mut out = Out::new();
+    Json::new(Format::Ndjson, false, header).entry(e, templates, &mut out)?;
+    Ok(out.as_bytes().to_vec())
 }
 
 /// More bytes than a batch holds, so that a value they are in is cut into parts.

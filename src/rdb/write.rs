@@ -1,5 +1,5 @@
 //! The pieces of the format, appended to a buffer: the counterpart of [`length`](super::length) and
-//! [`string`](super::string), and the two ways to close what has been written.
+//! [`RdbStr`], and the two ways to close what has been written.
 //!
 //! ```text
 //!   payload  = type byte, value, version u16 LE, CRC-64 u64 LE of all before it      RESTORE takes it, DUMP gives it
@@ -7,7 +7,10 @@
 //! ```
 
 use super::header::{Dialect, HEADER_LEN, Header};
+use super::packed::Element;
+use super::string::{self, Form, RdbStr};
 use super::{crc64, opcode};
+use crate::error::Result;
 use crate::out::Out;
 
 /// Bytes of version and checksum behind a payload.
@@ -35,6 +38,70 @@ pub fn len(n: u64, out: &mut Out<'_>) {
 pub fn string(bytes: &[u8], out: &mut Out<'_>) {
     len(bytes.len() as u64, out);
     out.raw(bytes);
+}
+
+/// Bytes that are copied at once.
+const PIECE: usize = 256 << 10;
+
+/// Bytes as they are, however many: in pieces, so that the buffer stays within its budget.
+#[inline]
+pub fn bytes(bytes: &[u8], out: &mut Out<'_>) -> Result<()> {
+    if bytes.len() <= PIECE {
+        out.raw(bytes);
+        return Ok(());
+    }
+    for piece in bytes.chunks(PIECE) {
+        out.raw(piece);
+        out.checkpoint()?;
+    }
+    Ok(())
+}
+
+/// A string that is the decimal text of an integer: as an integer where there is a form for it.
+#[inline]
+pub fn int(n: i64, out: &mut Out<'_>) {
+    const SPECIAL: u8 = 0xc0;
+    if let Ok(n) = i8::try_from(n) {
+        out.lit(&[SPECIAL | string::ENC_INT8, n as u8]);
+    } else if let Ok(n) = i16::try_from(n) {
+        out.byte(SPECIAL | string::ENC_INT16);
+        out.lit(&n.to_le_bytes());
+    } else if let Ok(n) = i32::try_from(n) {
+        out.byte(SPECIAL | string::ENC_INT32);
+        out.lit(&n.to_le_bytes());
+    } else {
+        string(itoa::Buffer::new().format(n).as_bytes(), out);
+    }
+}
+
+/// A string that is an element of a packed blob or of anything else.
+#[inline]
+pub fn element(e: Element<'_>, out: &mut Out<'_>) -> Result<()> {
+    match e {
+        Element::Int(n) => {
+            int(n, out);
+            Ok(())
+        }
+        Element::Bytes(b) => {
+            len(b.len() as u64, out);
+            bytes(b, out)
+        }
+    }
+}
+
+/// A string in the form in which it was read.
+#[inline]
+pub fn rdb_str(s: &RdbStr<'_>, out: &mut Out<'_>) -> Result<()> {
+    match s.form() {
+        Form::Raw(b) => element(Element::Bytes(b), out),
+        Form::Int(n) => element(Element::Int(n.into()), out),
+        Form::Lzf { data, len: n } => {
+            out.byte(0xc0 | string::ENC_LZF);
+            len(data.len() as u64, out);
+            len(n as u64, out);
+            bytes(data, out)
+        }
+    }
 }
 
 /// Magic and version.
@@ -74,11 +141,54 @@ pub fn footer(crc: u64, version: u32) -> [u8; FOOTER_LEN] {
     bytes
 }
 
+/// What closes a file with this header of which all bytes before, the header among them, have the checksum `crc`.
+pub fn file_end(crc: u64, h: Header) -> Vec<u8> {
+    let mut bytes = vec![opcode::EOF];
+    if h.has_checksum() {
+        let crc = crc64::combine(crc, crc64::checksum(&bytes), 1);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cursor::Cursor;
     use crate::rdb::length;
+
+    #[test]
+    fn strings_read_back_in_their_form() {
+        let rows: [&[u8]; 7] = [
+            b"\x00",
+            b"\x05hello",
+            b"\xc0\xfb",
+            b"\xc1\x7f\xff",
+            b"\xc2\x87\xd6\x12\x00",
+            b"\x0a2147483648",
+            b"\xc3\x0d\x1f\x01aa\xe0\x0e\x00\x00b\x20\x00\x01bb",
+        ];
+        for bytes in rows {
+            let s = RdbStr::read(&mut Cursor::new(bytes, 0)).unwrap();
+            let mut out = Out::new();
+            rdb_str(&s, &mut out).unwrap();
+            assert_eq!(out.as_bytes(), bytes);
+        }
+        let mut out = Out::new();
+        int(2_147_483_648, &mut out);
+        assert_eq!(out.as_bytes(), rows[5]);
+    }
+
+    #[test]
+    fn a_file_ends_as_servers_end_it() {
+        let file = b"REDIS0001\xfe\0\0\x01k\x01v";
+        let h = Header::read(file).unwrap();
+        assert_eq!(file_end(crc64::checksum(file), h), [0xff]);
+        let file = b"REDIS0006\xfe\0\xfc\x7b\xd8\xc3\x2c\xbb\x03\0\0\0\x01k\x01v\xfe\x02\0\x01n\xc1\x39\x30";
+        let h = Header::read(file).unwrap();
+        let want = b"\xff\x23\x0a\x61\x45\x89\xce\xc3\x86";
+        assert_eq!(file_end(crc64::checksum(file), h), want);
+    }
 
     #[test]
     fn lengths_read_back() {

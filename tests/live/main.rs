@@ -11,6 +11,7 @@ mod chance;
 mod commands;
 mod fill;
 mod resp;
+mod rewritten;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;

@@ -87,10 +87,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with these settings beside the usual ones, and waits until it answers.
     pub(crate) fn start(installed: &Installed, settings: &[&str]) -> Self {
+        Self::start_on(installed, settings, &[])
+    }
+
+    /// Starts a server that loads this file, if it has any bytes.
+    pub(crate) fn start_on(installed: &Installed, settings: &[&str], dump: &[u8]) -> Self {
         // Another process may take a port between our look and the server's bind, so try a few.
         let mut last = String::new();
         for _ in 0..5 {
-            match Self::try_start(installed, settings) {
+            match Self::try_start(installed, settings, dump) {
                 Ok(server) => return server,
                 Err(log) => last = log,
             }
@@ -98,11 +103,14 @@ impl Server {
         panic!("{} does not start: {last}", installed.name)
     }
 
-    fn try_start(installed: &Installed, settings: &[&str]) -> Result<Self, String> {
+    fn try_start(installed: &Installed, settings: &[&str], dump: &[u8]) -> Result<Self, String> {
         let port = free_port();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("server-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).expect("a directory for the server");
+        if !dump.is_empty() {
+            fs::write(dir.join("dump.rdb"), dump).expect("a file for the server");
+        }
         let log = dir.join("log");
         let out = File::create(&log).expect("a log for the server");
         let child = Command::new(&installed.program)

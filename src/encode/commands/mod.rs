@@ -25,7 +25,7 @@ mod chunks;
 mod stream;
 
 use super::loss::{Losses, Reason};
-use super::{Encode, Part, library_pre_ga};
+use super::{Encode, Part};
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::ndjson::number;
@@ -428,7 +428,7 @@ impl Encode for Commands {
                 r?;
             }
             Item::FunctionPreGa { name, engine, code } => {
-                let text = library_pre_ga(name, engine, code, &mut self.scratch.first)?;
+                let text = super::library(&name, &engine, &code, &mut self.scratch.first)?;
                 self.library(&text, out)?;
             }
             Item::Aux { name, value } => {

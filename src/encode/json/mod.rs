@@ -13,7 +13,7 @@ mod module;
 mod stream;
 mod string;
 
-use super::{Encode, Part, library_pre_ga};
+use super::{Encode, Part};
 use crate::cluster::slot::slot;
 use crate::cursor::Cursor;
 use crate::error::Result;
@@ -277,7 +277,8 @@ impl Encode for Json {
                 escape::element(code.as_element(first)?, out)?;
             }
             Item::FunctionPreGa { name, engine, code } => {
-                let text = library_pre_ga(name, engine, code, first)?;
+                // What 7.0 makes of it when it loads such a file.
+                let text = super::library(&name, &engine, &code, first)?;
                 out.lit(b"{\"function\":");
                 escape::string(&text, out)?;
             }

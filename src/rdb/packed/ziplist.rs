@@ -295,23 +295,77 @@ fn immediate(head: u8) -> i64 {
     i64::from(head & 15) - 1
 }
 
-/// A ziplist as a server would write it. `Element`s are taken as they are: no string becomes an integer.
-#[cfg(test)]
-pub(crate) fn build(elements: &[Element<'_>]) -> Vec<u8> {
-    let mut out = vec![0; HEADER];
-    let mut last = HEADER;
-    let mut previous = 0;
-    for element in elements {
-        last = out.len();
+/// Makes ziplists, one after the other, in a buffer that is kept. Elements are taken as they are: no string becomes an integer.
+///
+/// ```
+/// use rdbtool::rdb::packed::{Element, ziplist::Builder};
+/// let mut ziplist = Builder::new();
+/// assert!(ziplist.push(Element::Bytes(b"a")) && ziplist.push(Element::Int(-1)));
+/// assert_eq!(ziplist.finish(), b"\x11\0\0\0\x0d\0\0\0\x02\0\x00\x01a\x03\xfe\xff\xff");
+/// ```
+#[derive(Debug)]
+pub struct Builder {
+    bytes: Vec<u8>,
+    /// Where the last element begins.
+    last: usize,
+    count: usize,
+}
+
+/// A buffer that a rare large ziplist blew up falls back to this size.
+const KEEP: usize = 1 << 20;
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// One without elements.
+    pub fn new() -> Self {
+        let mut new = Builder {
+            bytes: Vec::new(),
+            last: 0,
+            count: 0,
+        };
+        new.clear();
+        new
+    }
+
+    /// Begins another.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP);
+        self.bytes.resize(HEADER, 0);
+        self.last = HEADER;
+        self.count = 0;
+    }
+
+    /// Appends an element; false, and nothing, if the ziplist would be larger than 4 GiB.
+    #[must_use]
+    pub fn push(&mut self, element: Element<'_>) -> bool {
+        let previous = match self.count {
+            0 => 0,
+            _ => self.bytes.len() - self.last,
+        };
+        let size = match element {
+            Element::Int(_) => 0,
+            Element::Bytes(text) => text.len(),
+        };
+        // A previous size and a head take at most 10 bytes, an integer 8.
+        if u32::try_from(self.bytes.len() as u64 + size as u64 + 19).is_err() {
+            return false;
+        }
+        self.last = self.bytes.len();
         match previous {
-            0..254 => out.push(previous as u8),
+            0..254 => self.bytes.push(previous as u8),
             _ => {
-                out.push(WIDE);
-                out.extend((previous as u32).to_le_bytes());
+                self.bytes.push(WIDE);
+                self.bytes.extend((previous as u32).to_le_bytes());
             }
         }
-        match *element {
-            Element::Int(n @ 0..=12) => out.push(0xf1 + n as u8),
+        match element {
+            Element::Int(n @ 0..=12) => self.bytes.push(0xf1 + n as u8),
             Element::Int(n) => {
                 let (head, width) = match n {
                     -0x80..=0x7f => (0xfe, 1),
@@ -320,30 +374,88 @@ pub(crate) fn build(elements: &[Element<'_>]) -> Vec<u8> {
                     -0x8000_0000..=0x7fff_ffff => (0xd0, 4),
                     _ => (0xe0, 8),
                 };
-                out.push(head);
-                out.extend(&n.to_le_bytes()[..width]);
+                self.bytes.push(head);
+                self.bytes.extend(n.to_le_bytes().iter().take(width));
             }
             Element::Bytes(text) => {
-                match text.len() {
-                    len @ 0..64 => out.push(len as u8),
-                    len @ 64..16384 => out.extend((0x4000 | len as u16).to_be_bytes()),
-                    len => {
-                        out.push(0x80);
-                        out.extend((len as u32).to_be_bytes());
-                    }
-                }
-                out.extend(text);
+                self.bytes
+                    .extend_from_slice(Head::of(text.len()).as_bytes());
+                self.bytes.extend_from_slice(text);
             }
         }
-        previous = out.len() - last;
+        self.count += 1;
+        true
     }
-    out.push(END);
-    let total = out.len() as u32;
-    out[..4].copy_from_slice(&total.to_le_bytes());
-    out[4..8].copy_from_slice(&(last as u32).to_le_bytes());
-    let n = u16::try_from(elements.len()).unwrap_or(UNKNOWN);
-    out[8..10].copy_from_slice(&n.to_le_bytes());
-    out
+
+    /// Whether nothing has been appended.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The whole ziplist. Another begins with [`Builder::clear`].
+    pub fn finish(&mut self) -> &[u8] {
+        self.bytes.push(END);
+        let header = header(self.bytes.len() as u32, self.last as u32, self.count);
+        for (to, from) in self.bytes.iter_mut().zip(header) {
+            *to = from;
+        }
+        &self.bytes
+    }
+}
+
+/// All that stands before the text in a ziplist of one string, and the size of that ziplist; nothing if it is larger than 4 GiB.
+/// The text and FF complete it.
+pub fn before_one(text: usize) -> Option<(Vec<u8>, u32)> {
+    let head = Head::of(text);
+    let mut bytes = Vec::with_capacity(HEADER + 6);
+    bytes.resize(HEADER, 0);
+    bytes.push(0);
+    bytes.extend_from_slice(head.as_bytes());
+    let total = u32::try_from(bytes.len() as u64 + text as u64 + 1).ok()?;
+    let header = header(total, HEADER as u32, 1);
+    for (to, from) in bytes.iter_mut().zip(header) {
+        *to = from;
+    }
+    Some((bytes, total))
+}
+
+fn header(total: u32, last: u32, count: usize) -> impl Iterator<Item = u8> {
+    let count = u16::try_from(count).unwrap_or(UNKNOWN);
+    let fields = total.to_le_bytes().into_iter().chain(last.to_le_bytes());
+    fields.chain(count.to_le_bytes())
+}
+
+/// The head of a string.
+struct Head([u8; 5], usize);
+
+impl Head {
+    fn of(len: usize) -> Head {
+        match len {
+            0..64 => Head([len as u8, 0, 0, 0, 0], 1),
+            64..16384 => {
+                let [a, b] = (0x4000 | len as u16).to_be_bytes();
+                Head([a, b, 0, 0, 0], 2)
+            }
+            _ => {
+                let [a, b, c, d] = (len as u32).to_be_bytes();
+                Head([0x80, a, b, c, d], 5)
+            }
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.0.get(..self.1).unwrap_or_default()
+    }
+}
+
+/// A ziplist as a server would write it.
+#[cfg(test)]
+pub(crate) fn build(elements: &[Element<'_>]) -> Vec<u8> {
+    let mut builder = Builder::new();
+    for element in elements {
+        assert!(builder.push(*element));
+    }
+    builder.finish().to_vec()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! Expiries are milliseconds since 1970. Redis keeps fields that have expired when it loads a file, and so they are shown.
 
 use super::{Elements, Names, Scratches, pair};
+use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
 use crate::rdb::packed::{Element, Origin, listpack, ziplist, zipmap};
 use crate::rdb::string::RdbStr;
@@ -42,22 +43,8 @@ pub fn each(
             }
         }
         ValueType::HashMetadataPreGa | ValueType::HashMetadata => {
-            let absolute = elements.value_type == ValueType::HashMetadataPreGa;
             while elements.more(&c) {
-                let at = c.offset();
-                let expiry = match length::read(&mut c, "a field expiry")? {
-                    0 => None,
-                    t => Some(
-                        i64::try_from(t)
-                            .ok()
-                            .and_then(|t| match absolute {
-                                true => Some(t),
-                                false => elements.min_expiry.checked_add(t - 1),
-                            })
-                            .filter(|&ms| is_expiry(ms))
-                            .ok_or_else(|| bad_expiry(Origin::File(at), 0, t as i64))?,
-                    ),
-                };
+                let expiry = expiry_before(&mut c, elements)?;
                 let (field, value) = pair(&mut c, first, second)?;
                 f(field, value, expiry)?;
             }
@@ -65,13 +52,7 @@ pub fn each(
         ValueType::Hash2 => {
             while elements.more(&c) {
                 let (field, value) = pair(&mut c, first, second)?;
-                let at = c.offset();
-                let expiry = match c.i64_le("a field expiry")? {
-                    -1 => None,
-                    ms if ms >= 0 => Some(ms),
-                    ms => return Err(bad_expiry(Origin::File(at), 0, ms)),
-                };
-                f(field, value, expiry)?;
+                f(field, value, expiry_behind(&mut c)?)?;
             }
         }
         ValueType::HashListpack => {
@@ -162,6 +143,63 @@ pub fn each(
     Ok(())
 }
 
+/// Calls `f` for each unit of a hash that has an expiry in each (types 22 and 24): field and value as they are in the file, both in
+/// one, and the expiry. What is in the strings is not looked at.
+pub fn each_serialized(
+    elements: &Elements<'_>,
+    mut f: impl FnMut(&[u8], Option<i64>) -> Result<()>,
+) -> Result<()> {
+    let mut c = elements.cursor();
+    while elements.more(&c) {
+        let mut expiry = match elements.value_type {
+            ValueType::HashMetadataPreGa | ValueType::HashMetadata => {
+                expiry_before(&mut c, elements)?
+            }
+            ValueType::Hash2 => None,
+            _ => return Err(elements.mismatch("hash with an expiry in each unit")),
+        };
+        let from = c.position();
+        RdbStr::read(&mut c)?;
+        RdbStr::read(&mut c)?;
+        let pair = c.since(from);
+        if elements.value_type == ValueType::Hash2 {
+            expiry = expiry_behind(&mut c)?;
+        }
+        f(pair, expiry)?;
+    }
+    Ok(())
+}
+
+/// The expiry that stands before a field, of the types 22 of the release candidate and 24.
+#[inline]
+fn expiry_before(c: &mut Cursor<'_>, elements: &Elements<'_>) -> Result<Option<i64>> {
+    let at = c.offset();
+    let absolute = elements.value_type == ValueType::HashMetadataPreGa;
+    match length::read(c, "a field expiry")? {
+        0 => Ok(None),
+        t => i64::try_from(t)
+            .ok()
+            .and_then(|t| match absolute {
+                true => Some(t),
+                false => elements.min_expiry.checked_add(t - 1),
+            })
+            .filter(|&ms| is_expiry(ms))
+            .map(Some)
+            .ok_or_else(|| bad_expiry(Origin::File(at), 0, t as i64)),
+    }
+}
+
+/// The expiry that stands behind a value, of type 22 of Valkey.
+#[inline]
+fn expiry_behind(c: &mut Cursor<'_>) -> Result<Option<i64>> {
+    let at = c.offset();
+    match c.i64_le("a field expiry")? {
+        -1 => Ok(None),
+        ms if ms >= 0 => Ok(Some(ms)),
+        ms => Err(bad_expiry(Origin::File(at), 0, ms)),
+    }
+}
+
 /// Walks names and values side by side; there must be as many of one as of the other.
 fn zip(
     mut names: Names<'_>,
@@ -192,8 +230,8 @@ fn more_names(at: u64, n: u64) -> RdbError {
     )
 }
 
-/// Expiries of fields are below 2^48.
-fn is_expiry(ms: i64) -> bool {
+/// Whether it can be the expiry of a field in Redis: those are below 2^48.
+pub fn is_expiry(ms: i64) -> bool {
     (0..1 << 48).contains(&ms)
 }
 

@@ -73,6 +73,12 @@ impl StreamId {
         }
     }
 
+    /// The same 16 bytes.
+    #[inline]
+    pub fn to_bytes(self) -> [u8; ID16] {
+        (u128::from(self.ms) << 64 | u128::from(self.seq)).to_be_bytes()
+    }
+
     /// Reads an id of two lengths.
     pub fn read(c: &mut Cursor<'_>, what: &str) -> Result<Self> {
         Ok(StreamId {
@@ -1008,6 +1014,11 @@ impl<'a> Producer<'a> {
 }
 
 impl<'a> Producers<'a> {
+    /// Producers still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next producer.
     pub fn next_producer(&mut self) -> Result<Option<Producer<'a>>> {
         next(&mut self.left, || Producer::read(&mut self.cursor))
@@ -1029,7 +1040,7 @@ impl<'a> Iids<'a> {
         ))
     }
 
-    /// Ids still to come.
+    /// Message ids still to come.
     pub fn left(&self) -> u64 {
         self.left
     }
