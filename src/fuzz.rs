@@ -8,6 +8,7 @@
 //!   lzf                                            u32 LE size | compressed data
 //!   list, set, zset, hash, stream, module, array,
 //!   giant, rewrite                                 which of the types, 1 byte | value as serialized
+//!   resp                                           replies, and commands
 //! ```
 //!
 //! What must hold, beside that nothing panics: an error lies within the bytes; a walk ends, and stays ended; nothing reaches past
@@ -16,10 +17,12 @@
 
 mod container;
 mod file;
+mod resp;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
 pub use file::{check, commands, decode, ndjson, scan, seeds};
+pub use resp::resp;
 pub use value::{array, giant, hash, list, module, rewrite, set, stream, zset};
 
 use crate::error::RdbError;

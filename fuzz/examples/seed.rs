@@ -10,13 +10,15 @@ use rdbtool::{Decode, Progress};
 /// Files larger than this make the fuzzer slow.
 const LARGEST: usize = 8 << 10;
 
-/// Of what no server has written a file yet.
+/// Of what no file has, or none that a server has written yet.
 const BY_HAND: &[(&str, &[u8])] = &[
     (
         "array",
         b"\x00\x05\x00\x00\x01\x0a\0\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\x04\x40\x02\x03\x05short\x03\x00\x0fa longer string",
     ),
     ("array", b"\x00\x01\x01\x00\x00\x03\x01x"),
+    ("resp", b"+OK\r\n:-12\r\n*2\r\n*1\r\n$-1\r\n*0\r\n-ERR no\r\n"),
+    ("resp", b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\nhello, world\r\n*1\r\n$4\r\nPING\r\n"),
 ];
 
 fn main() -> std::io::Result<()> {

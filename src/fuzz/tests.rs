@@ -20,6 +20,7 @@ fn function(name: &str) -> fn(&[u8]) {
         "array" => array,
         "giant" => giant,
         "rewrite" => rewrite,
+        "resp" => resp,
         other => panic!("{other}"),
     }
 }
@@ -93,6 +94,21 @@ fn damaged_parts_keep_every_promise() {
             }
         }
     }
+}
+
+#[test]
+fn damaged_replies_keep_every_promise() {
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let whole: &[u8] = b"+OK\r\n:-12\r\n*3\r\n$4\r\nHSET\r\n$0\r\n\r\n$12\r\nhello, world\r\n*2\r\n*1\r\n$-1\r\n*0\r\n-ERR no\r\n";
+    for _ in 0..2000 {
+        let mut broken = whole.get(dice.below(whole.len())..).unwrap().to_vec();
+        for _ in 0..dice.below(3) {
+            let at = dice.below(broken.len());
+            broken[at] = b"+-:$*0129\r\n\xff"[dice.below(12)];
+        }
+        resp(&broken);
+    }
+    resp(whole);
 }
 
 /// Inputs that once broke a promise: what was wrong, the function, the input.
