@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Loss,
     /// The operating system, or the other end of a connection, refused to read or write.
     Io,
+    /// A server refused, or answered what it should not.
+    Server,
 }
 
 /// An error, with the absolute byte offset at which the broken thing starts.
@@ -256,9 +258,13 @@ impl std::error::Error for RdbError {
 /// assert_eq!(rdbtool::quote(b"a\x1b[0m"), r#""a\x1b[0m""#);
 /// ```
 pub fn quote(key: &[u8]) -> String {
-    const SHOWN: usize = 64;
+    quote_up_to(64, key)
+}
+
+/// The same with at most so many bytes shown.
+pub(crate) fn quote_up_to(shown: usize, key: &[u8]) -> String {
     let mut s = String::from("\"");
-    for &b in key.iter().take(SHOWN) {
+    for &b in key.iter().take(shown) {
         match b {
             b'"' | b'\\' => {
                 s.push('\\');
@@ -269,7 +275,7 @@ pub fn quote(key: &[u8]) -> String {
         }
     }
     s.push('"');
-    if key.len() > SHOWN {
+    if key.len() > shown {
         s.push_str(&format!("... {} bytes", key.len()));
     }
     s

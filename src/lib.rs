@@ -83,6 +83,7 @@
 //! | [`error`], [`cursor`] | what everything stands on: the one error; checked reads that know their place in the file |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
 //! | [`cluster`], [`filter`] | which slot a key belongs to; which keys are wanted |
+//! | [`resp`], [`net`] | the protocol of the servers; connections to them |
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
 //! | [`source`] | where bytes come from: told apart, mapped or read, unpacked, made from JSON |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
@@ -97,6 +98,7 @@ pub mod error;
 pub mod filter;
 pub mod fuzz;
 pub mod ndjson;
+pub mod net;
 pub mod out;
 pub mod pipeline;
 pub mod rdb;

@@ -595,6 +595,7 @@ fn error(e: &RdbError) -> Value {
         ErrorKind::Unsupported => "unsupported",
         ErrorKind::Limit => "limit",
         ErrorKind::Io => "io",
+        ErrorKind::Server => "server",
     };
     let mut o = Map::new();
     o.insert("kind".into(), kind.into());

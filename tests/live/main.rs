@@ -10,6 +10,7 @@
 mod chance;
 mod commands;
 mod fill;
+mod net;
 mod resp;
 mod rewritten;
 mod server;

@@ -66,7 +66,7 @@ fn find(dir: &Path) -> Vec<Installed> {
 }
 
 /// Says something even when the test passes: only the `print` macros are captured.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "live servers: {line}");
 }
 
@@ -103,7 +103,12 @@ impl Server {
         panic!("{} does not start: {last}", installed.name)
     }
 
-    fn try_start(installed: &Installed, settings: &[&str], dump: &[u8]) -> Result<Self, String> {
+    /// The same, once; what the server says if it does not start.
+    pub(crate) fn try_start(
+        installed: &Installed,
+        settings: &[&str],
+        dump: &[u8],
+    ) -> Result<Self, String> {
         let port = free_port();
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("server-{}-{port}", std::process::id()));
@@ -178,6 +183,11 @@ impl Server {
         Client::connect(self.port).expect("the server takes a connection")
     }
 
+    /// Where it listens, on the loopback interface.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Has the server write its file, and says where.
     pub(crate) fn save(&self) -> PathBuf {
         cmd!(self.client(), "SAVE");
@@ -201,7 +211,7 @@ impl Drop for Server {
 }
 
 /// A port nobody listens on, low enough that a cluster bus has its own 10000 above.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 20_000).unwrap_or(0);
     loop {
