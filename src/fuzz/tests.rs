@@ -4,6 +4,7 @@ use std::path::Path;
 /// A function that a seed is for.
 fn function(name: &str) -> fn(&[u8]) {
     match name {
+        "ndjson" => ndjson,
         "scan" => scan,
         "listpack" => listpack,
         "ziplist" => ziplist,
@@ -109,6 +110,36 @@ fn damaged_replies_keep_every_promise() {
         resp(&broken);
     }
     resp(whole);
+}
+
+#[test]
+fn lines_whole_and_damaged_keep_every_promise() {
+    let mut dice = Dice(0x0fed_cba9_8765_4321);
+    for file in files().iter().step_by(9) {
+        let mut lines = Vec::new();
+        let mut sources = [crate::source::Source::from_bytes("file", &file[..])];
+        let decode = crate::Decode {
+            meta: true,
+            threads: 1,
+            ..crate::Decode::default()
+        };
+        let mut sink = crate::sink::Plain(&mut lines);
+        decode
+            .run(&mut sources, &crate::Progress::new(), &mut sink)
+            .unwrap();
+        ndjson(&lines);
+        for line in lines.split_inclusive(|&b| b == b'\n').take(40) {
+            let mut broken = line.to_vec();
+            let at = dice.below(broken.len());
+            match dice.below(4) {
+                0 => broken.truncate(at + 1),
+                1 => broken[at] ^= 1 << dice.below(8),
+                2 => drop(broken.remove(at)),
+                _ => broken[at] = b"{}[],:\"\\0-e1"[dice.below(12)],
+            }
+            ndjson(&broken);
+        }
+    }
 }
 
 /// Inputs that once broke a promise: what was wrong, the function, the input.
