@@ -49,8 +49,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, in the order of the variants.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::FieldExpiry,
+        Reason::ExpiryRounded,
         Reason::IdleOrFreq,
         Reason::KeyMetadata,
         Reason::StreamCounters,
