@@ -93,6 +93,7 @@
 pub mod cluster;
 pub mod cursor;
 pub mod decode;
+pub mod dump;
 pub mod encode;
 pub mod error;
 pub mod filter;
@@ -108,5 +109,6 @@ pub mod source;
 pub mod verify;
 
 pub use decode::Decode;
+pub use dump::Dump;
 pub use error::{ErrorKind, RdbError, Result, quote};
 pub use pipeline::Progress;

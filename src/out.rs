@@ -57,6 +57,14 @@ impl<'d> Out<'d> {
         }
     }
 
+    /// An empty buffer that takes over the space of `spare` and grows without bound.
+    pub fn over(spare: Vec<u8>) -> Self {
+        Out {
+            buffer: spare,
+            ..Self::default()
+        }
+    }
+
     /// The buffer and how many bytes of it are to be written.
     pub fn into_parts(self) -> (Vec<u8>, usize) {
         (self.buffer, self.len)

@@ -259,6 +259,122 @@ fn every_change() {
     }
 }
 
+/// What comes out for servers, and what several sources come to.
+#[test]
+fn dumps_and_restores() {
+    let file = sample_file();
+    let path = file.to_str().unwrap();
+    let commands = text(rdbtool(["dump", "-q", "--key", "user:*", path]));
+    let want = "*2 $6 SELECT $1 0 *4 $5 HMSET $6 user:1 $4 name $3 Ann *3 $9 PEXPIREAT $6 user:1 $13 4102444800000";
+    assert!(commands.replace("\r\n", " ").contains(want), "{commands}");
+
+    let run = rdbtool([
+        "restore",
+        "-q",
+        "--db",
+        "0",
+        "--key",
+        "plain",
+        "--on-conflict",
+        "replace",
+        path,
+    ]);
+    let bytes = run.ok().unwrap();
+    // Type 0, "one", version 6; the checksum is that of Redis 2.6.
+    let want = b"*5\r\n$7\r\nRESTORE\r\n$5\r\nplain\r\n$1\r\n0\r\n$15\r\n\x00\x03one\x06\x00";
+    assert!(
+        bytes.windows(want.len()).any(|w| w == want),
+        "{}",
+        bytes.escape_ascii()
+    );
+    assert!(bytes.ends_with(b"\r\n$7\r\nREPLACE\r\n"));
+
+    let dir = dir("dumps");
+    let out = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    // By the name of -o; the filter and the changes hold.
+    let (a, b) = (out("a.rdb"), out("b.rdb"));
+    text(rdbtool(["dump", "-q", "-o", &a, "--key", "plain", path]));
+    text(rdbtool([
+        "dump", "-q", "-o", &b, "--db", "0", "--ttl", "none", path,
+    ]));
+    let keys = |file: &str| text(rdbtool(["decode", "-q", "--format", "keys", file]));
+    assert_eq!(keys(&a), "\"plain\"\n");
+    assert_eq!(keys(&b), "\"plain\"\n\"user:1\"\n\"gone\"\n\"board\"\n");
+
+    let merged = out("merged.rdb");
+    let merge = |how: &[&str]| {
+        let mut args = vec!["dump", "-q", "--force", "-o", &merged];
+        args.extend_from_slice(how);
+        args.extend([b.as_str(), &a]);
+        rdbtool(args)
+    };
+    let run = merge(&[]);
+    assert_eq!(run.status, Some(1));
+    assert!(
+        run.stderr
+            .contains("key \"plain\" is in database 0 already"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("hint: --on-conflict"), "{}", run.stderr);
+    for (how, want) in [
+        ("skip", "\"plain\"\n\"user:1\"\n\"gone\"\n\"board\"\n"),
+        ("replace", "\"plain\"\n\"user:1\"\n\"gone\"\n\"board\"\n"),
+    ] {
+        let run = merge(&["--on-conflict", how]);
+        assert_eq!(run.status, Some(3), "{}", run.stderr);
+        assert!(
+            run.stderr
+                .contains("1 key left out because another has the same name")
+        );
+        assert_eq!(keys(&merged), want, "{how}");
+        assert!(text(rdbtool(["check", &merged])).contains("whole"));
+    }
+}
+
+/// What an older server has no place for is named, or refused beforehand.
+#[test]
+fn losses_are_told() {
+    let dir = dir("losses");
+    let (report, out) = (dir.join("report"), dir.join("out.rdb"));
+    let (report, out) = (report.to_str().unwrap(), out.to_str().unwrap());
+    let file = sample_file();
+    let path = file.to_str().unwrap();
+    let old = [
+        "dump",
+        "-q",
+        "--for",
+        "redis-6.2",
+        "--loss-report",
+        report,
+        "-o",
+        out,
+    ];
+    let run = rdbtool(old.iter().chain([&path]).map(OsString::from));
+    let want = "rdbtool: not kept: function libraries, 1 of them: \"#!lua name=lib\"\n";
+    assert_eq!((run.status, run.stderr.as_str()), (Some(3), want));
+    let told = fs::read_to_string(report).unwrap();
+    assert!(
+        told.starts_with("{\"reason\":\"function\",") && told.ends_with("\n"),
+        "{told}"
+    );
+    fs::remove_file(out).unwrap();
+
+    let run = rdbtool(old.iter().chain([&"--strict", &path]).map(OsString::from));
+    assert_eq!(run.status, Some(1));
+    let want = "rdbtool: not everything can be kept, and nothing has been written:\n  function libraries, 1 of them";
+    assert!(run.stderr.starts_with(want), "{}", run.stderr);
+    assert!(!Path::new(out).exists());
+
+    let run = rdbtool_reading(["dump", "--strict", "-"], &sample());
+    assert_eq!(run.status, Some(2));
+    assert!(
+        run.stderr.contains("--strict reads its sources twice"),
+        "{}",
+        run.stderr
+    );
+}
+
 #[test]
 fn every_filter() {
     const BIN: &str = "{\"base64\":\"Ymlu/w==\"}";
@@ -850,7 +966,7 @@ fn progress() {
 
 // ---- help -------------------------------------------------------------------------------------------------------------
 
-const SUBCOMMANDS: [&str; 4] = ["decode", "check", "completions", "man"];
+const SUBCOMMANDS: [&str; 6] = ["decode", "restore", "dump", "check", "completions", "man"];
 
 /// Help as it is where no terminal says how wide it is.
 fn help(args: &[&str]) -> String {

@@ -88,6 +88,43 @@ fn lines_can_be_read_back() {
     report.finish();
 }
 
+/// A new RDB file of each file decodes to the same lines; and so do the lines of a file, written as one.
+#[test]
+fn new_files_say_the_same() {
+    let cases = corpus();
+    assert_eq!(cases.len(), FILES);
+    let report = Report::default();
+    for_each(&cases, |case| {
+        let compared = || -> Result<(), String> {
+            let path = case.path.clone().into_os_string();
+            let dump = |more: &[&str], input: &[u8]| {
+                let args = ["dump", "--format", "rdb", "-q"].iter().chain(more);
+                let args = args.map(OsString::from);
+                match input.is_empty() {
+                    true => rdbtool(args.chain([path.clone()])),
+                    false => rdbtool_reading(args.chain(["-".into()]), input),
+                }
+                .ok()
+            };
+            let lines = decode([path.clone()])?;
+            let file = dump(&[], b"")?;
+            if rdbtool_reading(["decode", "-"], &file).ok()? != lines {
+                return Err("the new file says something else".to_owned());
+            }
+            rdbtool_reading(["check", "--on-error", "skip", "-"], &file).ok()?;
+            if !lines.is_empty() {
+                let file = dump(&[], &lines)?;
+                if rdbtool_reading(["decode", "-"], &file).ok()? != lines {
+                    return Err("the new file of the lines says something else".to_owned());
+                }
+            }
+            Ok(())
+        };
+        report.check(&case.name, compared());
+    });
+    report.finish();
+}
+
 fn decode<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Result<Vec<u8>, String> {
     let args = args.into_iter().map(Into::into);
     rdbtool(std::iter::once("decode".into()).chain(args)).ok()

@@ -408,6 +408,23 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Whether the name of the file ends in `.extension`.
+    pub(crate) fn ends_in(&self, extension: &str) -> bool {
+        self.output
+            .as_ref()
+            .is_some_and(|p| p.extension().is_some_and(|e| e == extension))
+    }
+
+    /// Fails if what is no text would go to a terminal.
+    pub(crate) fn refuse_terminal(&self, what: &str) -> anyhow::Result<()> {
+        if self.is_stdout() && std::io::stdout().is_terminal() {
+            let text =
+                format!("{what} would go to the terminal: give it a pipe, or a file with -o");
+            return Err(Usage(text).into());
+        }
+        Ok(())
+    }
+
     pub(crate) fn is_stdout(&self) -> bool {
         self.output.as_ref().is_none_or(|p| p.as_os_str() == "-")
     }
@@ -501,6 +518,9 @@ impl OpenOutput {
 pub(crate) fn hint(e: RdbError) -> anyhow::Error {
     let hint = match (e.kind(), e.io_error().map(std::io::Error::kind)) {
         (_, Some(std::io::ErrorKind::StorageFull)) => "make room, or write to another disk",
+        (ErrorKind::Conflict, _) => {
+            "--on-conflict skip keeps the first of the same name, replace the last"
+        }
         (ErrorKind::Checksum, _) => {
             "--no-checksum reads it all the same; `rdbtool check` tells whether every value can still be read"
         }

@@ -4,16 +4,20 @@
 mod bar;
 mod check;
 mod common;
+mod compat;
 mod decode;
+mod dump;
 mod exit;
 mod generate;
+mod restore;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Look into Redis and Valkey RDB files: decode them to JSON, check that they are whole
+/// Look into Redis and Valkey RDB files, and turn them into what any server takes in
 ///
-/// Reads RDB files of every version, Redis 1 to 15 and Valkey 80, plain or compressed with gzip or zstd, from files or a pipe. Results go
+/// Reads RDB files of every version, Redis 1 to 15 and Valkey 80, plain or compressed with gzip or zstd, from files or a pipe, and the JSON
+/// lines it writes itself. Results go
 /// to standard output or to the file of -o; everything else goes to standard error.
 #[derive(Debug, Parser)]
 #[command(
@@ -32,6 +36,9 @@ const EXAMPLES: &str = "\
 Examples:
   rdbtool decode dump.rdb > out.json
   rdbtool decode --type hash --key 'user:*' dump.rdb | jq -c .value
+  rdbtool restore --for redis-6.2 dump.rdb | redis-cli --pipe
+  rdbtool dump dump.rdb > appendonly.aof
+  rdbtool dump --format rdb --key 'user:*' -o users.rdb dump.rdb
   rdbtool check backup/*.rdb.gz
 
 Exit status:
@@ -44,6 +51,8 @@ Exit status:
 #[allow(clippy::large_enum_variant)] // there is one of it
 enum Command {
     Decode(decode::Args),
+    Restore(restore::Args),
+    Dump(dump::Args),
     Check(check::Args),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -61,6 +70,8 @@ pub(crate) fn main() -> ExitCode {
     };
     exit::status(match cli.command {
         Command::Decode(args) => decode::run(args),
+        Command::Restore(args) => restore::run(args),
+        Command::Dump(args) => dump::run(args),
         Command::Check(args) => check::run(args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -70,6 +70,30 @@ impl Reason {
         Reason::SlotImport,
     ];
 
+    /// A short name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::FieldExpiry => "field-expiry",
+            Reason::ExpiryRounded => "expiry-rounded",
+            Reason::IdleOrFreq => "idle-or-freq",
+            Reason::KeyMetadata => "key-metadata",
+            Reason::StreamCounters => "stream-counters",
+            Reason::GroupCounters => "group-counters",
+            Reason::ConsumerTimes => "consumer-times",
+            Reason::PendingDeleted => "pending-deleted",
+            Reason::PendingUnowned => "pending-unowned",
+            Reason::StreamProducers => "stream-producers",
+            Reason::Stream => "stream",
+            Reason::Module => "module",
+            Reason::ModuleAux => "module-aux",
+            Reason::Array => "array",
+            Reason::RateLimiter => "rate-limiter",
+            Reason::Function => "function",
+            Reason::Script => "script",
+            Reason::SlotImport => "slot-import",
+        }
+    }
+
     /// In words: what is not kept.
     pub fn describe(self) -> &'static str {
         match self {
@@ -92,6 +116,14 @@ impl Reason {
             Reason::Script => "Lua scripts",
             Reason::SlotImport => "slots being imported",
         }
+    }
+
+    /// Whether keys are counted; or else the things themselves.
+    pub fn is_of_keys(self) -> bool {
+        !matches!(
+            self,
+            Reason::ModuleAux | Reason::Function | Reason::Script | Reason::SlotImport
+        )
     }
 
     /// Whether a key as a whole is missing, rather than something of it.

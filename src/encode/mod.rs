@@ -5,6 +5,7 @@ pub mod compat;
 pub mod json;
 pub mod loss;
 pub mod rdb;
+pub mod restore;
 
 use crate::error::Result;
 use crate::out::Out;

@@ -10,6 +10,7 @@
 mod chance;
 mod commands;
 mod fill;
+mod moved;
 mod net;
 mod resp;
 mod rewritten;

@@ -155,7 +155,7 @@ impl Server {
         Err(fs::read_to_string(&log).unwrap_or_default())
     }
 
-    /// Whether it is this server that answers; learns its version.
+    /// Whether it is this server that answers, with all of its data; learns its version.
     fn greet(&mut self) -> bool {
         let Ok(mut client) = Client::connect(self.port) else {
             return false;
@@ -167,6 +167,10 @@ impl Server {
                 .map(str::trim)
         };
         if get("process_id:") != Some(&self.child.id().to_string()) {
+            return false;
+        }
+        let persistence = cmd!(client, "INFO", "persistence").text();
+        if !persistence.contains("loading:0") {
             return false;
         }
         self.valkey = get("valkey_version:").is_some();

@@ -1,0 +1,288 @@
+//! The high level: sources in, what a server takes in out: commands, RESTORE payloads, or a new RDB file.
+
+use crate::encode::Encode;
+use crate::encode::commands::{self, Commands};
+use crate::encode::loss::Losses;
+use crate::encode::rdb::Rdb;
+use crate::encode::restore::{self, Restore};
+use crate::error::Result;
+use crate::filter::{Filter, OnConflict, Transform, Unique};
+use crate::out::Out;
+use crate::pipeline::{self, OnError, Options, Progress, Summary};
+use crate::rdb::header::{Dialect, Header, NEWEST_REDIS};
+use crate::rdb::release::Release;
+use crate::rdb::{crc64, write};
+use crate::resp;
+use crate::sink::{Count, Sink};
+use crate::source::Source;
+use std::sync::OnceLock;
+
+/// What comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// An append-only file: the ordinary commands that rebuild the data, as the server's own rewrite has them.
+    #[default]
+    Aof,
+    /// RESTORE commands: values as they are serialized.
+    Restore {
+        /// Values larger than so many bytes come as ordinary commands.
+        big_key: u64,
+    },
+    /// An RDB file.
+    Rdb,
+}
+
+/// How to dump.
+#[derive(Debug, Clone, Default)]
+pub struct Dump {
+    /// What comes out.
+    pub format: Format,
+    /// Who shall read it; `None` for a server at least as new as the one that wrote the first source.
+    pub release: Option<Release>,
+    /// Which keys are wanted.
+    pub filter: Filter,
+    /// What is changed of them.
+    pub transform: Transform,
+    /// What is done with a key that another source, or another database, has brought already. In a stream of commands, also
+    /// with what the target holds under that name.
+    pub on_conflict: OnConflict,
+    /// How many threads work; 0 for as many as there are cores.
+    pub threads: usize,
+    /// Whether to leave the trailing checksum unverified.
+    pub ignore_checksum: bool,
+    /// What is done with broken values.
+    pub on_error: OnError,
+    /// How many keys to give at the most, of all sources together.
+    pub limit: Option<u64>,
+}
+
+/// What a run has come to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Dumped {
+    /// What was seen of each source.
+    pub summaries: Vec<Summary>,
+    /// What could not be kept.
+    pub losses: Losses,
+    /// Keys that came as ordinary commands instead of RESTORE.
+    pub converted: u64,
+    /// Keys left out because an earlier one has their name.
+    pub left_out: u64,
+}
+
+impl Dump {
+    /// Writes the sources, one after the other, into `sink`.
+    ///
+    /// # Errors
+    ///
+    /// The first trouble there is; everything before it has been written.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use rdbtool::{Dump, Progress, sink::Plain, source::Source};
+    /// let file: &[u8] = b"REDIS0004\xfe\x00\x00\x05hello\x05world\xff";
+    /// let mut commands = Vec::new();
+    /// Dump::default().run(
+    ///     &mut [Source::from_reader("example", file)],
+    ///     &Progress::new(),
+    ///     &mut Plain(&mut commands),
+    /// )?;
+    /// assert_eq!(
+    ///     commands,
+    ///     b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$5\r\nhello\r\n$5\r\nworld\r\n"
+    /// );
+    /// # Ok::<(), rdbtool::RdbError>(())
+    /// ```
+    pub fn run(
+        &self,
+        sources: &mut [Source],
+        progress: &Progress,
+        sink: &mut dyn Sink,
+    ) -> Result<Dumped> {
+        if self.format == Format::Rdb {
+            let header = OnceLock::new();
+            let mut file = RdbFile {
+                sink,
+                header: &header,
+                crc: None,
+            };
+            let dumped = self.each(sources, progress, &mut file, &header)?;
+            file.end()?;
+            return Ok(dumped);
+        }
+        self.each(sources, progress, sink, &OnceLock::new())
+    }
+
+    /// What a run would come to, without writing anything.
+    pub fn dry(&self, sources: &mut [Source], progress: &Progress) -> Result<Dumped> {
+        self.run(sources, progress, &mut Count::default())
+    }
+
+    fn each(
+        &self,
+        sources: &mut [Source],
+        progress: &Progress,
+        sink: &mut dyn Sink,
+        header: &OnceLock<Header>,
+    ) -> Result<Dumped> {
+        let merges = sources.len() > 1 || self.transform.merges();
+        let rdb = self.format == Format::Rdb;
+        // Commands that delete, or replace, what is there need not be told apart.
+        let unique = (merges && (rdb || self.on_conflict != OnConflict::Replace))
+            .then(|| Unique::new(self.on_conflict == OnConflict::Error));
+        if merges && rdb && self.on_conflict == OnConflict::Replace {
+            // The last one counts: so the last source comes first, and later ones are left out.
+            sources.reverse();
+        }
+        let mut dumped = Dumped::default();
+        let mut limit = self.limit;
+        for (i, source) in sources.iter_mut().enumerate() {
+            let options = Options {
+                // Of keys that one source brings twice the first counts, so it must be known which is first.
+                threads: match self.transform.merges() {
+                    true => 1,
+                    false => self.threads,
+                },
+                filter: &self.filter,
+                transform: &self.transform,
+                unique: unique.as_ref(),
+                checksum: !self.ignore_checksum,
+                on_error: self.on_error,
+                limit,
+            };
+            if i > 0 || self.transform.db(0) != 0 {
+                // A file need not say which database it begins with.
+                let mut out = Out::new();
+                match rdb {
+                    true => write::select_db(self.transform.db(0), &mut out),
+                    false => resp::write::command(
+                        &[b"SELECT", self.transform.db(0).to_string().as_bytes()],
+                        &mut out,
+                    ),
+                }
+                sink.write(out.as_bytes())?;
+            }
+            let replace = self.on_conflict == OnConflict::Replace;
+            let release = |source: Header| match (self.release, rdb) {
+                (None, true) => {
+                    let first = *header.get_or_init(|| source);
+                    (first != source).then(|| Release::writing(first))
+                }
+                (release, _) => release,
+            };
+            let run = Run {
+                options: &options,
+                progress,
+                sink,
+            };
+            let summary = match self.format {
+                Format::Aof => run.with(
+                    source,
+                    &mut dumped,
+                    |h| {
+                        let release = release(h);
+                        Commands::new(h, commands::Options { release, replace })
+                    },
+                    |e| (e.into_losses(), 0),
+                ),
+                Format::Restore { big_key } => run.with(
+                    source,
+                    &mut dumped,
+                    |h| {
+                        let options = restore::Options {
+                            release: release(h),
+                            replace,
+                            big_key,
+                        };
+                        Restore::new(h, options)
+                    },
+                    Restore::into_losses,
+                ),
+                Format::Rdb => run.with(
+                    source,
+                    &mut dumped,
+                    |h| {
+                        header.get_or_init(|| Rdb::header(h, self.release));
+                        Rdb::new(h, release(h))
+                    },
+                    |e| (e.into_losses(), 0),
+                ),
+            }?;
+            limit = limit.map(|n| n.saturating_sub(summary.keys));
+            dumped.summaries.push(summary);
+            if limit == Some(0) {
+                break;
+            }
+        }
+        dumped.left_out = unique.map_or(0, |u| u.left_out());
+        Ok(dumped)
+    }
+}
+
+/// What an RDB file without a source is.
+const NEWEST: Header = Header {
+    dialect: Dialect::Redis,
+    version: NEWEST_REDIS,
+};
+
+/// One source, with whichever encoder.
+struct Run<'r, 's> {
+    options: &'r Options<'r>,
+    progress: &'r Progress,
+    sink: &'s mut dyn Sink,
+}
+
+impl Run<'_, '_> {
+    fn with<E: Encode>(
+        self,
+        source: &mut Source,
+        dumped: &mut Dumped,
+        encoder: impl Fn(Header) -> E + Sync,
+        losses: impl Fn(E) -> (Losses, u64),
+    ) -> Result<Summary> {
+        let (summary, encoders) =
+            pipeline::run(source, self.options, self.progress, self.sink, encoder)?;
+        for e in encoders {
+            let (lost, converted) = losses(e);
+            dumped.losses.merge(lost);
+            dumped.converted += converted;
+        }
+        Ok(summary)
+    }
+}
+
+/// An RDB file on its way: the header before it, the end and the checksum behind it.
+struct RdbFile<'s, 'h> {
+    sink: &'s mut dyn Sink,
+    /// Known once the first source has been looked at, which is before anything is written.
+    header: &'h OnceLock<Header>,
+    /// The checksum of what has been written, once the header has.
+    crc: Option<u64>,
+}
+
+impl RdbFile<'_, '_> {
+    fn end(&mut self) -> Result<()> {
+        self.write(&[])?;
+        let header = self.header.get().copied().unwrap_or(NEWEST);
+        self.sink
+            .write(&write::file_end(self.crc.unwrap_or_default(), header))
+    }
+
+    fn pass(&mut self, bytes: &[u8]) -> Result<()> {
+        let crc = self.crc.unwrap_or_default();
+        let sum = crc64::checksum(bytes);
+        self.crc = Some(crc64::combine(crc, sum, bytes.len() as u64));
+        self.sink.write(bytes)
+    }
+}
+
+impl Sink for RdbFile<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.crc.is_none() {
+            let header = self.header.get().copied().unwrap_or(NEWEST);
+            self.pass(&write::header(header))?;
+        }
+        self.pass(bytes)
+    }
+}
