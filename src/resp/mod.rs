@@ -13,15 +13,6 @@
 //! That is version 2, which every release speaks unless asked for another, and nobody here asks. Nothing that is read is trusted: what
 //! a length announces is neither allocated nor waited for in memory before it has come.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::indexing_slicing,
-        clippy::cast_possible_truncation,
-        clippy::panic
-    )
-)]
-
 pub mod read;
 pub mod write;
 

@@ -8,6 +8,15 @@
 //! Two layers. [`head`] reads one line, borrows, and counts millions of replies a second. [`End`] finds where a reply with others
 //! inside ends, going on where it stopped when more bytes have come; [`Reply`] is then made of it, for conversations.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::panic
+    )
+)]
+
 pub mod command;
 
 use crate::error::{RdbError, Result, quote};
