@@ -83,7 +83,7 @@
 //! | [`error`], [`cursor`] | what everything stands on: the one error; checked reads that know their place in the file |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
 //! | [`cluster`], [`filter`] | which slot a key belongs to; which keys are wanted |
-//! | [`resp`], [`net`] | the protocol of the servers; connections to them |
+//! | [`resp`], [`net`], [`replication`] | the protocol of the servers; connections to them; a live server as a source |
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
 //! | [`source`] | where bytes come from: told apart, mapped or read, unpacked, made from JSON |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
@@ -103,6 +103,7 @@ pub mod net;
 pub mod out;
 pub mod pipeline;
 pub mod rdb;
+pub mod replication;
 pub mod resp;
 pub mod sink;
 pub mod source;

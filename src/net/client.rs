@@ -207,12 +207,7 @@ impl Client {
     /// The error of a command that the server refused.
     #[cold]
     pub(crate) fn refused(&self, command: &str, answer: &str) -> RdbError {
-        let hint = hint(answer).map_or(String::new(), |h| format!(" ({h})"));
-        let what = format!(
-            "{command}: the server says {}{hint}",
-            quote_up_to(SHOWN, answer.as_bytes())
-        );
-        self.error(ErrorKind::Server, what)
+        refusal(self.name(), command, answer)
     }
 
     /// A hint about a server that has never said anything.
@@ -239,6 +234,15 @@ impl Client {
     fn error(&self, kind: ErrorKind, what: impl Into<String>) -> RdbError {
         RdbError::other(kind, what).with_file(self.name())
     }
+}
+
+/// The error of a command that the server called `name` refused.
+#[cold]
+pub(crate) fn refusal(name: &str, command: &str, answer: &str) -> RdbError {
+    let hint = hint(answer).map_or(String::new(), |h| format!(" ({h})"));
+    let said = quote_up_to(SHOWN, answer.as_bytes());
+    let what = format!("{command}: the server says {said}{hint}");
+    RdbError::other(ErrorKind::Server, what).with_file(name)
 }
 
 /// A command as errors show it: its name, and of those that are two words the second. Never an argument, which may be a secret.
@@ -271,6 +275,9 @@ pub fn hint(answer: &str) -> Option<&'static str> {
         "MISCONF" => "the server cannot save and so takes no writes",
         "OOM" => "the server's memory is full (maxmemory)",
         "CLUSTERDOWN" => "the cluster lacks nodes",
+        _ if answer.contains("not connected with my master") => {
+            "that replica has lost its master: try again later"
+        }
         _ if answer.contains("invalid password") => "the password is wrong",
         _ if answer.contains("wrong number of arguments for 'auth'") => {
             "before 6.0 there are no users: give a password only"

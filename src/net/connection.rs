@@ -117,6 +117,11 @@ impl Connection {
     }
 
     /// How long [`Read`] and [`Write`] wait for a byte to move.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Changes how long [`Read`] and [`Write`] wait for a byte to move.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
@@ -127,7 +132,7 @@ impl Connection {
     pub fn exchange(&mut self, out: &[u8], input: &mut Vec<u8>) -> io::Result<Exchanged> {
         let mut done = Exchanged::default();
         self.receive(input, &mut done)?;
-        match self.send(out) {
+        match self.try_write(out) {
             Ok(n) => done.written = n,
             Err(_) if done.read > 0 || done.closed => {}
             Err(e) => {
@@ -194,7 +199,7 @@ impl Connection {
     }
 
     /// Writes as much as goes: 0 bytes if none.
-    fn send(&mut self, mut out: &[u8]) -> io::Result<usize> {
+    pub fn try_write(&mut self, mut out: &[u8]) -> io::Result<usize> {
         let whole = out.len();
         loop {
             if let Some(tls) = &mut self.tls {
@@ -346,7 +351,7 @@ impl Write for Connection {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         let until = Instant::now() + self.timeout;
         loop {
-            let n = self.send(from)?;
+            let n = self.try_write(from)?;
             if n > 0 || from.is_empty() {
                 return Ok(n);
             }

@@ -23,6 +23,8 @@ pub struct Source {
     from: From,
     /// How much of a stream is read at a time.
     step: usize,
+    /// How long a stream is, if somebody said so.
+    size: Option<u64>,
 }
 
 enum From {
@@ -55,6 +57,7 @@ impl Source {
             name,
             from,
             step: window::READ,
+            size: None,
         })
     }
 
@@ -64,6 +67,7 @@ impl Source {
             name: name.to_owned(),
             from: From::Stream(Box::new(reader)),
             step: window::READ,
+            size: None,
         }
     }
 
@@ -82,7 +86,15 @@ impl Source {
             name: name.to_owned(),
             from: From::Bytes(bytes.into()),
             step: window::READ,
+            size: None,
         }
+    }
+
+    /// Says how long a stream will be.
+    #[must_use]
+    pub(crate) fn with_size(mut self, size: u64) -> Source {
+        self.size = Some(size);
+        self
     }
 
     /// Looks at so many bytes of a stream (at least 16, enough to know an RDB file by) and reads on in steps of as many.
@@ -102,14 +114,16 @@ impl Source {
         match &self.from {
             From::Map(m) => Some(m.len() as u64),
             From::Bytes(b) => Some(b.len() as u64),
-            From::Stream(_) => None,
+            From::Stream(_) => self.size,
         }
     }
 
     /// Looks at the first bytes, unpacks if they are those of gzip or zstd, makes RDB of JSON, and gives a window on an RDB file. `read` counts the
     /// stored bytes as they are read; of a mapped file, whose reading is seen only by whoever takes from the window, nothing.
     pub fn window<'a>(&'a mut self, read: &'a AtomicU64) -> Result<Window<'a>> {
-        let Source { name, from, step } = self;
+        let Source {
+            name, from, step, ..
+        } = self;
         match from {
             From::Map(map) => in_memory(map, read),
             From::Bytes(bytes) => in_memory(bytes, read),

@@ -12,6 +12,7 @@ mod commands;
 mod fill;
 mod moved;
 mod net;
+mod replication;
 mod resp;
 mod rewritten;
 mod server;

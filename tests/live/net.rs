@@ -242,13 +242,13 @@ fn others_than_servers() {
 // --- TLS --------------------------------------------------------------------------
 
 /// Certificates: of an authority, of a server and of a client, signed by it.
-struct Certificates {
+pub(crate) struct Certificates {
     dir: tempfile::TempDir,
 }
 
 impl Certificates {
     /// Makes them with the program openssl; none if it is not there.
-    fn make() -> Option<Certificates> {
+    pub(crate) fn make() -> Option<Certificates> {
         let dir = directory();
         let run = |args: &str| {
             let args = args.split_whitespace();
@@ -284,12 +284,12 @@ impl Certificates {
         Some(Certificates { dir })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A server with TLS on another port, or none if it was built without.
-    fn server(&self, installed: &Installed, more: &[&str]) -> Option<(Server, u16)> {
+    pub(crate) fn server(&self, installed: &Installed, more: &[&str]) -> Option<(Server, u16)> {
         if installed.name.starts_with("redis-3.") || installed.name.starts_with("redis-5.") {
             return None; // TLS came with 6.0
         }
