@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     for (name, source) in sources {
         // One that cannot be opened says nothing of the others.
-        let report = match source {
+        let report = match source? {
             Ok(mut source) => check.run(&mut source, bar.progress()),
             Err(e) => Report::unread(name, e),
         };

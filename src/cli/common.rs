@@ -1,6 +1,7 @@
 //! Arguments that subcommands share: sources, filters, how to run, where the output goes.
 
 use super::bar::{Bar, When};
+use super::connect::{Connect, endpoint};
 use super::exit::{Outcome, Usage, tell};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -8,42 +9,77 @@ use rdbtool::filter::{
     DbMap, DbSet, Expired, Expires, Filter, Glob, Size, SlotSet, Transform, Ttl, TypeSet,
     parse_regex,
 };
+use rdbtool::net::url::is_url;
 use rdbtool::pipeline::{OnError, Summary};
 use rdbtool::sink::Sink;
 use rdbtool::sink::file::NewFile;
 use rdbtool::source::Source;
 use rdbtool::{ErrorKind, RdbError};
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is read.
 #[derive(Debug, Args)]
 pub(crate) struct Sources {
-    /// RDB files, or NDJSON from decode, plain or compressed with gzip or zstd; `-` is standard input
+    /// RDB files, or NDJSON from decode, plain or compressed with gzip or zstd; `-` is standard input; URLs of live servers
     ///
-    /// Told apart by content, not by name. Several are read one after the other, into one output.
+    /// Told apart by content, not by name. Several are read one after the other, into one output. A live server (redis://host:6379) is asked
+    /// for a copy of its data as a replica would ask, and needs the right to: PSYNC and REPLCONF.
     #[arg(value_name = "SOURCE", required = true)]
     paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    connect: Connect,
 }
 
 impl Sources {
     /// Opens all of them, so that a wrong name is told before any work is done.
     pub(crate) fn open(&self) -> anyhow::Result<Vec<Source>> {
-        self.each()?.map(|(_, s)| s.map_err(hint)).collect()
+        self.each()?.map(|(_, s)| s?.map_err(hint)).collect()
     }
 
     /// Opens one after the other, each with its name, where one that cannot be opened does not keep the others from being read.
     pub(crate) fn each(
         &self,
-    ) -> anyhow::Result<impl Iterator<Item = (String, rdbtool::Result<Source>)>> {
+    ) -> anyhow::Result<impl Iterator<Item = (String, anyhow::Result<rdbtool::Result<Source>>)> + '_>
+    {
         let stdin = self.paths.iter().filter(|p| p.as_os_str() == "-").count();
         if stdin > 1 {
             return Err(Usage("standard input (-) can be read only once".into()).into());
         }
-        let open = |p: &PathBuf| (p.display().to_string(), Source::open(p));
-        Ok(self.paths.iter().map(open))
+        Ok(self.paths.iter().map(|p| match url(p) {
+            Some(url) => match endpoint(url) {
+                Ok(e) => (e.to_string(), self.connect.source(&e)),
+                Err(e) => ("a URL".to_owned(), Err(e)),
+            },
+            None => (p.display().to_string(), Ok(Source::open(p))),
+        }))
     }
+
+    /// Fails if one of them may give something else when it is read again.
+    pub(crate) fn refuse_once(&self, why: &str) -> anyhow::Result<()> {
+        for p in &self.paths {
+            if url(p).is_some()
+                || !p.metadata().is_ok_and(|m| m.is_file()) && p.exists()
+                || p.as_os_str() == "-"
+            {
+                let name = match (url(p), p.as_os_str() == "-") {
+                    (Some(_), _) => "a live server".to_owned(),
+                    (None, true) => "standard input".to_owned(),
+                    (None, false) => p.display().to_string(),
+                };
+                let text = format!("{why}, which {name} cannot be: put it into a file first");
+                return Err(Usage(text).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of a source as a URL, if it is one.
+fn url(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| is_url(text))
 }
 
 /// Which keys are wanted.

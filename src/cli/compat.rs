@@ -1,7 +1,7 @@
 //! Arguments of what writes for servers: which release shall read it, what becomes of what it has no place for.
 
 use super::common::{Run, Sources, count, hint};
-use super::exit::{Outcome, Usage, tell};
+use super::exit::{Outcome, tell};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rdbtool::dump::{Dump, Dumped};
@@ -63,14 +63,8 @@ impl Compat {
         if !self.strict {
             return Ok(());
         }
+        sources.refuse_once("--strict reads its sources twice")?;
         let mut sources = sources.open()?;
-        if let Some(s) = sources.iter().find(|s| s.stored_size().is_none()) {
-            let text = format!(
-                "--strict reads its sources twice, which {} cannot be: put it into a file first",
-                s.name()
-            );
-            return Err(Usage(text).into());
-        }
         let dumped = dump.dry(&mut sources, &Progress::new()).map_err(hint)?;
         if dumped.losses.is_empty() {
             return Ok(());

@@ -5,6 +5,7 @@ mod bar;
 mod check;
 mod common;
 mod compat;
+mod connect;
 mod decode;
 mod dump;
 mod exit;
