@@ -9,6 +9,7 @@
 //!   list, set, zset, hash, stream, module, array,
 //!   giant, rewrite                                 which of the types, 1 byte | value as serialized
 //!   resp                                           replies, and commands
+//!   split                                          commands for a target
 //! ```
 //!
 //! What must hold, beside that nothing panics: an error lies within the bytes; a walk ends, and stays ended; nothing reaches past
@@ -18,11 +19,13 @@
 mod container;
 mod file;
 mod resp;
+mod split;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
 pub use file::{check, commands, decode, ndjson, scan, seeds};
 pub use resp::resp;
+pub use split::split;
 pub use value::{array, giant, hash, list, module, rewrite, set, stream, zset};
 
 use crate::error::RdbError;

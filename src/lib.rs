@@ -87,6 +87,7 @@
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
 //! | [`source`] | where bytes come from: told apart, mapped or read, unpacked, made from JSON |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
+//! | [`target`] | a live server or cluster as a sink for commands |
 //! | [`decode`], [`verify`] | the high level: files as JSON; whether a file is whole |
 //! | [`fuzz`] | an entry for fuzzers |
 
@@ -107,6 +108,7 @@ pub mod replication;
 pub mod resp;
 pub mod sink;
 pub mod source;
+pub mod target;
 pub mod verify;
 
 pub use decode::Decode;

@@ -22,6 +22,7 @@ fn function(name: &str) -> fn(&[u8]) {
         "giant" => giant,
         "rewrite" => rewrite,
         "resp" => resp,
+        "split" => split,
         other => panic!("{other}"),
     }
 }
@@ -108,8 +109,10 @@ fn damaged_replies_keep_every_promise() {
             broken[at] = b"+-:$*0129\r\n\xff"[dice.below(12)];
         }
         resp(&broken);
+        split(&broken);
     }
     resp(whole);
+    split(whole);
 }
 
 #[test]

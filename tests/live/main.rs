@@ -18,6 +18,7 @@ mod rewritten;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
+mod target;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -76,6 +76,8 @@ pub(crate) struct Server {
     child: Child,
     dir: PathBuf,
     port: u16,
+    program: PathBuf,
+    settings: Vec<String>,
     /// Name of the installation, for messages.
     pub(crate) name: String,
     /// Whether it is Valkey, which counts its versions on from Redis 7.2.
@@ -117,42 +119,47 @@ impl Server {
             fs::write(dir.join("dump.rdb"), dump).expect("a file for the server");
         }
         let log = dir.join("log");
-        let out = File::create(&log).expect("a log for the server");
-        let child = Command::new(&installed.program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(&dir)
-            .args([
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--daemonize",
-                "no",
-                "--databases",
-                "16",
-            ])
-            .args(settings)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().expect("one log for both"))
-            .stderr(out)
-            .spawn()
-            .map_err(|e| format!("{}: {e}", installed.program.display()))?;
+        let settings: Vec<_> = settings.iter().map(|&s| s.to_owned()).collect();
+        let child = spawn(&installed.program, port, &dir, &settings)?;
         let mut server = Server {
             child,
             dir,
             port,
+            program: installed.program.clone(),
+            settings,
             name: installed.name.clone(),
             valkey: false,
             version: (0, 0),
         };
+        match server.wait() {
+            true => Ok(server),
+            false => Err(fs::read_to_string(&log).unwrap_or_default()),
+        }
+    }
+
+    /// Waits until it answers, or is gone.
+    fn wait(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline && matches!(server.child.try_wait(), Ok(None)) {
-            if server.greet() {
-                return Ok(server);
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            if self.greet() {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(fs::read_to_string(&log).unwrap_or_default())
+        false
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Starts it again after that, with what it has on disk.
+    pub(crate) fn restart(&mut self) {
+        self.child =
+            spawn(&self.program, self.port, &self.dir, &self.settings).expect("it starts again");
+        assert!(self.wait(), "{} does not start again", self.name);
     }
 
     /// Whether it is this server that answers, with all of its data; learns its version.
@@ -202,6 +209,25 @@ impl Server {
     pub(crate) fn since(&self, redis: (u32, u32), valkey: (u32, u32)) -> bool {
         self.version >= if self.valkey { valkey } else { redis }
     }
+}
+
+fn spawn(program: &Path, port: u16, dir: &Path, settings: &[String]) -> Result<Child, String> {
+    let out = File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("a log for the server");
+    Command::new(program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .arg(dir)
+        .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+        .args(["--databases", "16"])
+        .args(settings)
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().expect("one log for both"))
+        .stderr(out)
+        .spawn()
+        .map_err(|e| format!("{}: {e}", program.display()))
 }
 
 impl Drop for Server {
