@@ -113,11 +113,11 @@ impl Restore {
         }
         let carries_use = has_use && absolute;
         let expires = e.expire_at_ms.is_some();
-        resp::head(
-            4 + u64::from(replace) + u64::from(expires && absolute) + 2 * u64::from(carries_use),
-            out,
-        );
-        out.lit(b"$7\r\nRESTORE\r\n");
+        let args =
+            4 + u8::from(replace) + u8::from(expires && absolute) + 2 * u8::from(carries_use);
+        let mut head = *b"*0\r\n$7\r\nRESTORE\r\n";
+        head[1] += args;
+        out.lit(&head);
         resp::arg(key, out);
         match e.expire_at_ms {
             // 0 would be no expiry at all, and less is refused: in 1970 is as past.
@@ -135,24 +135,22 @@ impl Restore {
             out.raw(metadata);
         }
         out.byte(t.byte());
-        if body.len() <= PIECE {
+        let version = (label as u16).to_le_bytes();
+        let crc = if body.len() <= PIECE {
             out.raw(body);
-            let payload = out.as_bytes().get(mark..).unwrap_or_default();
-            let footer = rdb::footer(crc64::checksum(payload), label);
-            out.lit(&footer);
+            out.lit(&version);
+            crc64::checksum(out.as_bytes().get(mark..).unwrap_or_default())
         } else {
             let head = out.as_bytes().get(mark..).unwrap_or_default();
-            let crc = crc64::combine(
-                crc64::checksum(head),
-                crc64::checksum(body),
-                body.len() as u64,
-            );
+            let (head, sum) = (crc64::checksum(head), crc64::checksum(body));
             for piece in body.chunks(PIECE) {
                 out.raw(piece);
                 out.checkpoint()?;
             }
-            out.lit(&rdb::footer(crc, label));
-        }
+            out.lit(&version);
+            crc64::extend(crc64::combine(head, sum, body.len() as u64), &version)
+        };
+        out.lit(&crc.to_le_bytes());
         out.lit(b"\r\n");
         if replace {
             out.lit(b"$7\r\nREPLACE\r\n");

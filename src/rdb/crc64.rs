@@ -18,6 +18,30 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(Crc64Redis, bytes)
 }
 
+/// The CRC of what has the CRC `crc` and then a few more bytes, one at a time.
+pub fn extend(crc: u64, bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(crc, |crc, b| TABLE[usize::from(crc as u8 ^ b)] ^ (crc >> 8))
+}
+
+/// The CRC of each byte.
+static TABLE: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut crc = i as u64;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc >> 1) ^ (POLY & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[i] = crc;
+        i += 1;
+    }
+    table
+};
+
 /// The CRC of two parts one after the other, from the CRC of each and the length of the second.
 ///
 /// The first is multiplied by x^(8 * length) modulo the polynomial: one multiplication for each bit that is set in the length.
@@ -86,6 +110,7 @@ mod tests {
                 checksum(&bytes),
                 "{n}"
             );
+            assert_eq!(extend(checksum(a), b), checksum(&bytes), "{n}");
         }
         for len in [0, 1, 255, 256 << 10, u64::from(u32::MAX), 1 << 40, u64::MAX] {
             let theirs = crc_fast::checksum_combine(Crc64Redis, 0x0123_4567_89ab_cdef, 42, len);

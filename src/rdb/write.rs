@@ -133,7 +133,7 @@ pub fn select_db(db: u64, out: &mut Out<'_>) {
 /// What closes a payload whose type and value have the checksum `crc`.
 pub fn footer(crc: u64, version: u32) -> [u8; FOOTER_LEN] {
     let version = (version as u16).to_le_bytes();
-    let crc = crc64::combine(crc, crc64::checksum(&version), 2).to_le_bytes();
+    let crc = crc64::extend(crc, &version).to_le_bytes();
     let mut bytes = [0; FOOTER_LEN];
     for (to, from) in bytes.iter_mut().zip(version.into_iter().chain(crc)) {
         *to = from;
@@ -145,7 +145,7 @@ pub fn footer(crc: u64, version: u32) -> [u8; FOOTER_LEN] {
 pub fn file_end(crc: u64, h: Header) -> Vec<u8> {
     let mut bytes = vec![opcode::EOF];
     if h.has_checksum() {
-        let crc = crc64::combine(crc, crc64::checksum(&bytes), 1);
+        let crc = crc64::extend(crc, &bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
     }
     bytes

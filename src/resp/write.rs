@@ -6,6 +6,9 @@ use crate::out::Out;
 /// The head of a command of `n` arguments, its name among them.
 #[inline]
 pub fn head(n: u64, out: &mut Out<'_>) {
+    if n < 10 {
+        return out.lit(&[b'*', b'0' + n as u8, b'\r', b'\n']);
+    }
     out.byte(b'*');
     out.u64(n);
     out.lit(b"\r\n");
@@ -99,6 +102,13 @@ static HEADS: [[u8; HEAD]; 1000] = {
 /// What stands before an argument of `n` bytes; the bytes and a line end must follow.
 #[inline]
 pub fn arg_len(n: u64, out: &mut Out<'_>) {
+    if let Some(head) = usize::try_from(n).ok().and_then(|n| HEADS.get(n)) {
+        // Written in full; what of it is not wanted is overwritten.
+        if let Some(to) = out.room(HEAD).first_chunk_mut::<HEAD>() {
+            *to = *head;
+        }
+        return out.advance(usize::from(head[HEAD - 1]));
+    }
     out.byte(b'$');
     out.u64(n);
     out.lit(b"\r\n");
