@@ -27,6 +27,8 @@ pub enum Format {
     Restore {
         /// Values larger than so many bytes come as ordinary commands.
         big_key: u64,
+        /// Or are an error.
+        whole: bool,
     },
     /// An RDB file.
     Rdb,
@@ -186,7 +188,7 @@ impl Dump {
                     },
                     |e| (e.into_losses(), 0),
                 ),
-                Format::Restore { big_key } => run.with(
+                Format::Restore { big_key, whole } => run.with(
                     source,
                     &mut dumped,
                     |h| {
@@ -194,6 +196,7 @@ impl Dump {
                             release: release(h),
                             replace,
                             big_key,
+                            whole,
                         };
                         Restore::new(h, options)
                     },

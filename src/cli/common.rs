@@ -57,6 +57,11 @@ impl Sources {
         }))
     }
 
+    /// How to speak to live servers.
+    pub(crate) fn connect(&self) -> &Connect {
+        &self.connect
+    }
+
     /// Fails if one of them may give something else when it is read again.
     pub(crate) fn refuse_once(&self, why: &str) -> anyhow::Result<()> {
         for p in &self.paths {
@@ -554,7 +559,7 @@ impl OpenOutput {
 pub(crate) fn hint(e: RdbError) -> anyhow::Error {
     let hint = match (e.kind(), e.io_error().map(std::io::Error::kind)) {
         (_, Some(std::io::ErrorKind::StorageFull)) => "make room, or write to another disk",
-        (ErrorKind::Conflict, _) => {
+        (ErrorKind::Conflict, _) if e.offset().is_some() => {
             "--on-conflict skip keeps the first of the same name, replace the last"
         }
         (ErrorKind::Checksum, _) => {

@@ -1,28 +1,44 @@
 //! `rdbtool restore`
 
-use super::common::{Filters, Output, Run, Sources, Transforms};
+use super::common::{Filters, Output, Run, Sources, Transforms, count, hint, size};
 use super::compat::Compat;
-use super::exit::Outcome;
+use super::connect::endpoint;
+use super::exit::{Outcome, Usage, tell};
 use rdbtool::Dump;
-use rdbtool::dump::Format;
-use rdbtool::filter::Size;
+use rdbtool::dump::{Dumped, Format};
+use rdbtool::filter::{OnConflict, Size};
+use rdbtool::sink::Count;
+use rdbtool::target::{self, Target};
+use std::io::{IsTerminal, Write};
+use std::str::FromStr;
+use std::time::Duration;
 
-/// Write the data as RESTORE commands, for a pipe into a server
+/// Write the data as RESTORE commands: for a pipe, or straight into a live server or cluster
 ///
-/// Values are copied as they are serialized, so this is the fastest way into a server. The commands carry the lowest
-/// version that each value needs: most go into servers much older than the file. For a server that is older than that, say which
-/// with --for.
+/// Values are copied as they are serialized, so this is the fastest way into a server. The commands carry the lowest version that each
+/// value needs: most go into servers much older than the file. For a pipe into a server that is older than that, say which with --for; a
+/// target (--to) is asked.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     sources: Sources,
 
+    /// Write into the live server at URL (redis://host:6379), or into the cluster it is a node of
+    ///
+    /// A link that breaks, a fail-over, a target that is loading or out of memory is waited for and gone on with, nothing lost and nothing twice.
+    #[arg(long, value_name = "URL", conflicts_with = "output")]
+    to: Option<String>,
+
     /// Write values larger than SIZE as ordinary commands (as 100k, 64M)
     ///
     /// A server takes nothing larger than its proto-max-bulk-len (512M unless configured) at once, and stands still while it loads it.
-    #[arg(long, value_name = "SIZE", default_value = "64M")]
-    big_key: Size,
+    /// Default: 64M; what the target takes, if keys that are there already must be noticed.
+    #[arg(long, value_name = "SIZE")]
+    big_key: Option<Size>,
+
+    #[command(flatten)]
+    live: Live,
 
     #[command(flatten)]
     output: Output,
@@ -40,10 +56,75 @@ pub(crate) struct Args {
     run: Run,
 }
 
+/// What goes for a live target.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Live target (--to)")]
+struct Live {
+    /// Delete everything in the target first
+    ///
+    /// Asks for a yes on a terminal; anywhere else --yes must say it.
+    #[arg(long, requires = "to")]
+    flush_target: bool,
+
+    /// Do not ask
+    #[arg(long, requires = "flush_target")]
+    yes: bool,
+
+    /// Read everything, and ask the target what it is, but write nothing
+    #[arg(long, requires = "to")]
+    dry_run: bool,
+
+    /// How many connections; to a cluster, for all masters together, but at least one each
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    connections: u16,
+
+    /// How many commands may wait for their answer on each connection
+    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..))]
+    pipeline: u32,
+
+    /// Write at most so many keys (5000) or bytes (20M) a second
+    ///
+    /// A number alone counts keys; with k, M or G, bytes.
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+
+    /// Wait for so many replicas to have each command, so that a fail-over loses nothing
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    replicas: u16,
+
+    /// How long to wait for a target that has gone, is loading or has no memory
+    #[arg(long, value_name = "SPAN", default_value = "5m")]
+    retry_for: humantime::Duration,
+}
+
+/// A limit of `--rate`.
+#[derive(Debug, Clone, Copy)]
+enum Rate {
+    Keys(u64),
+    Bytes(u64),
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rate = match text.parse() {
+            Ok(n) => Rate::Keys(n),
+            Err(_) => Rate::Bytes(text.parse::<Size>()?.0),
+        };
+        match rate {
+            Rate::Keys(0) | Rate::Bytes(0) => Err("nothing would ever be written".to_owned()),
+            rate => Ok(rate),
+        }
+    }
+}
+
 const EXAMPLES: &str = r#"Examples:
   rdbtool restore dump.rdb | redis-cli --pipe
-  rdbtool restore --on-conflict replace --key 'user:*' dump.rdb | redis-cli -h new --pipe
+  rdbtool restore dump.rdb --to redis://new:6379
+  rdbtool restore --to redis://node1:7000 --on-conflict replace --key 'user:*' dump.rdb
   rdbtool restore --for redis-3.2 dump.rdb | redis-cli --pipe
+  rdbtool decode a.rdb | jq -c 'select(.db == 0)' | rdbtool restore - --to redis://new:6379
 
 Exit status:
   0  done
@@ -51,10 +132,14 @@ Exit status:
   2  wrong usage
   3  done, but something was left out or could not be kept, and named"#;
 
+/// Values larger than this come as commands, unless it is said otherwise.
+const BIG_KEY: u64 = 64 << 20;
+
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let dump = Dump {
         format: Format::Restore {
-            big_key: args.big_key.0,
+            big_key: args.big_key.map_or(BIG_KEY, |s| s.0),
+            whole: false,
         },
         release: args.compat.release,
         filter: args.filters.build()?,
@@ -65,8 +150,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         on_error: args.run.on_error(),
         limit: args.filters.limit,
     };
+    match &args.to {
+        Some(url) => live(&args, url, dump),
+        None => pipe(&args, &dump),
+    }
+}
+
+/// Into a pipe or a file.
+fn pipe(args: &Args, dump: &Dump) -> anyhow::Result<Outcome> {
     args.output.refuse_terminal("RESTORE commands")?;
-    args.compat.foresee(&dump, &args.sources)?;
+    args.compat.foresee(dump, &args.sources)?;
     let mut sources = args.sources.open()?;
     let mut output = args.output.open()?;
     let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
@@ -79,5 +172,158 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             args.compat.report(&args.run, &names, &dumped, elapsed)
         }
         Err(e) => Err(output.keep(e)),
+    }
+}
+
+/// Into a live server or cluster.
+fn live(args: &Args, url: &str, mut dump: Dump) -> anyhow::Result<Outcome> {
+    let endpoint = endpoint(url)?;
+    let live = &args.live;
+    if let Some(db) = endpoint.db {
+        let text = format!(
+            "{endpoint}: keys go to the databases they come from; --to-db {db} puts all of them there"
+        );
+        return Err(Usage(text).into());
+    }
+    let (keys_per_second, bytes_per_second) = match live.rate {
+        Some(Rate::Keys(n)) => (Some(n), None),
+        Some(Rate::Bytes(n)) => (None, Some(n)),
+        None => (None, None),
+    };
+    let options = target::Options {
+        connections: live.connections.into(),
+        pipeline: live.pipeline as usize,
+        on_conflict: dump.on_conflict,
+        keys_per_second,
+        bytes_per_second,
+        net: args.sources.connect().options(),
+        retry_for: live.retry_for.into(),
+        replicas: live.replicas.into(),
+        notice: tell,
+        ..target::Options::default()
+    };
+    let mut target = Target::open(&endpoint, options).map_err(hint)?;
+    dump.release.get_or_insert(target.release());
+    let most = target.proto_max_bulk_len();
+    let whole = dump.on_conflict != OnConflict::Replace;
+    dump.format = Format::Restore {
+        big_key: match args.big_key {
+            Some(size) => size.0.min(most),
+            None if whole => most,
+            None => BIG_KEY.min(most),
+        },
+        whole,
+    };
+    args.compat.foresee(&dump, &args.sources)?;
+    let mut sources = args.sources.open()?;
+    let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
+    if live.flush_target && !live.dry_run {
+        agree(&endpoint.to_string(), live.yes)?;
+        target.flush().map_err(hint)?;
+    }
+    let bar = args.run.bar(false);
+    if live.dry_run {
+        let mut counted = Count::default();
+        let result = dump.run(&mut sources, bar.progress(), &mut counted);
+        let elapsed = bar.finish();
+        let dumped = result.map_err(hint)?;
+        tell(&format!(
+            "{endpoint} is {}{}; nothing has been written",
+            if target.is_cluster() {
+                "a cluster of "
+            } else {
+                ""
+            },
+            target.release()
+        ));
+        return args.compat.report(&args.run, &names, &dumped, elapsed);
+    }
+    let result = dump
+        .run(&mut sources, bar.progress(), &mut target)
+        .and_then(|dumped| target.settle().map(|()| dumped));
+    let elapsed = bar.finish();
+    let report = target.report();
+    match result {
+        Ok(dumped) => {
+            let outcome = args.compat.report(&args.run, &names, &dumped, elapsed)?;
+            Ok(arrived(args, &dumped, report, outcome))
+        }
+        Err(e) => {
+            arrived(args, &Dumped::default(), report, Outcome::Done);
+            Err(hint(e))
+        }
+    }
+}
+
+/// Tells what the target has taken.
+fn arrived(args: &Args, dumped: &Dumped, report: &target::Report, outcome: Outcome) -> Outcome {
+    if !args.run.quiet {
+        let mut line = format!(
+            "{} sent, {}",
+            count(report.keys_sent, "key"),
+            size(report.bytes)
+        );
+        for (n, what) in [
+            (report.skipped, "left alone because they were there"),
+            (dumped.converted, "as ordinary commands"),
+            (report.failed, "commands refused"),
+            (report.retries, "commands sent again"),
+        ] {
+            if n > 0 {
+                line += &format!("; {} {what}", indicatif::HumanCount(n));
+            }
+        }
+        if report.waited > Duration::ZERO {
+            line += &format!("; {} s waiting", report.waited.as_secs());
+        }
+        tell(&line);
+    }
+    for failure in &report.errors {
+        tell(&format!(
+            "refused: {} times {}",
+            failure.count, failure.kind
+        ));
+        for (db, key, said) in &failure.first {
+            tell(&format!("  db {db}, key {key}: {said}"));
+        }
+    }
+    if report.restarted > 0 {
+        tell(&format!(
+            "the target was restarted or replaced {}: what it had taken before and does not keep on disk is gone. \
+             Once more with --on-conflict skip fills the gaps",
+            count(report.restarted, "time")
+        ));
+    }
+    if report.unconfirmed > 0 {
+        tell(&format!(
+            "{} not confirmed by as many replicas as wanted",
+            count(report.unconfirmed, "command")
+        ));
+    }
+    match outcome {
+        _ if report.failed > 0 => Outcome::Failed,
+        Outcome::Done if report.skipped + report.restarted + report.unconfirmed > 0 => {
+            Outcome::Incomplete
+        }
+        other => other,
+    }
+}
+
+/// Before everything is deleted.
+fn agree(target: &str, yes: bool) -> anyhow::Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        let text = "--flush-target deletes everything in the target: --yes says that this is meant";
+        return Err(Usage(text.to_owned()).into());
+    }
+    eprint!("delete everything in {target}? Type yes: ");
+    std::io::stderr().flush()?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    match line.trim() {
+        "yes" => Ok(()),
+        _ => Err(Usage("nothing was deleted, and nothing written".to_owned()).into()),
     }
 }

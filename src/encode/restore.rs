@@ -16,7 +16,7 @@ use super::Part;
 use super::commands::{self, Commands};
 use super::compat::{self, Rewriter, Way};
 use super::loss::{Losses, Reason};
-use crate::error::Result;
+use crate::error::{RdbError, Result};
 use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::header::Header;
@@ -37,6 +37,8 @@ pub struct Options {
     pub replace: bool,
     /// Values larger than this, in bytes as serialized, come as ordinary commands.
     pub big_key: u64,
+    /// Whether such a value is an error instead: where a key that is there already must be noticed, which commands do not.
+    pub whole: bool,
 }
 
 /// Encodes items as RESTORE commands.
@@ -202,6 +204,17 @@ impl Encode for Restore {
 
     fn entry(&mut self, e: &Entry<'_>, templates: &Templates, out: &mut Out<'_>) -> Result<()> {
         if e.body.len() as u64 > self.options.big_key {
+            if self.options.whole {
+                return Err(RdbError::limit(
+                    e.body_offset,
+                    format!(
+                        "a value of {} bytes is more than the target takes at once ({}); as ordinary commands it would be added to what \
+                         stands there under its name, so that is done with --on-conflict replace only",
+                        e.body.len(),
+                        self.options.big_key
+                    ),
+                ));
+            }
             return self.as_commands(e, templates, out);
         }
         match compat::way_of(e, self.options.release)? {

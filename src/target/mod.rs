@@ -256,7 +256,7 @@ impl Target {
         self.lanes.ledger.cluster
     }
 
-    /// Deletes everything that is in it.
+    /// Deletes everything that is in it, function libraries too.
     pub fn flush(&mut self) -> Result<()> {
         self.lanes.drain()?;
         for master in &self.lanes.map.masters {
@@ -264,7 +264,11 @@ impl Target {
             let mut options = self.lanes.options.net.clone();
             // A large database takes its time.
             options.timeouts.io = options.timeouts.io.max(Duration::from_secs(600));
-            Client::connect(&at, &options)?.must(&[b"FLUSHALL"])?;
+            let mut client = Client::connect(&at, &options)?;
+            client.must(&[b"FLUSHALL"])?;
+            if self.release.is_at_least((7, 0), (0, 0)) {
+                client.must(&[b"FUNCTION", b"FLUSH"])?;
+            }
         }
         Ok(())
     }

@@ -271,3 +271,76 @@ fn every_server_s_data_into_every_server() {
         let _ = fs::remove_file(file);
     }
 }
+
+/// Straight into a server: once, again under each policy, and after everything was deleted.
+#[test]
+fn restored_into_a_live_server() {
+    for installed in super::server::newest(installed().unwrap_or_default()) {
+        let server = Server::start(installed, &[]);
+        fill(&server, &mut Rng::new("live"));
+        let file = server.save();
+        let truth = lines(&file);
+        let target = Server::start(installed, &[]);
+        cmd!(target.client(), "CONFIG", "SET", "requirepass", "secret");
+        let url = format!("redis://:secret@127.0.0.1:{}", target.port());
+        let run = |more: &[&str]| {
+            let out = Command::new(env!("CARGO_BIN_EXE_rdbtool"))
+                .args(["restore", "--to", &url])
+                .args(more)
+                .arg(&file)
+                .output()
+                .unwrap();
+            assert_eq!(out.stdout, b"");
+            let said = String::from_utf8(out.stderr).unwrap();
+            assert!(!said.contains("secret"), "{said}");
+            (out.status.code(), said)
+        };
+        let keys = truth.values().filter(|l| l.get("key").is_some()).count();
+        let holds_all = |what: &str| {
+            let c = &mut target.client();
+            cmd!(c, "AUTH", "secret");
+            cmd!(c, "SAVE");
+            compare(what, &truth, &target.dump(), &[]);
+        };
+        let what = &server.name;
+        let (status, said) = run(&["--dry-run"]);
+        assert_eq!(status, Some(0), "{what}: {said}");
+        assert!(said.contains("nothing has been written"), "{said}");
+        let (status, said) = run(&[]);
+        assert_eq!(status, Some(0), "{what}: {said}");
+        assert!(
+            said.contains(&format!("{} keys sent", indicated(keys))),
+            "{said}"
+        );
+        holds_all(what);
+        let (status, said) = run(&[]);
+        assert_eq!(status, Some(1), "{what}: {said}");
+        assert!(said.contains("--on-conflict"), "{said}");
+        let (status, said) = run(&["--on-conflict", "skip"]);
+        assert_eq!(status, Some(3), "{what}: {said}");
+        assert!(
+            said.contains("left alone because they were there"),
+            "{said}"
+        );
+        let (status, said) = run(&["--on-conflict", "replace", "--big-key", "1k"]);
+        assert_eq!(
+            status,
+            Some(if said.contains("not kept") { 3 } else { 0 }),
+            "{what}: {said}"
+        );
+        assert!(said.contains("as ordinary commands"), "{said}");
+        let (status, said) = run(&["--flush-target"]);
+        assert_eq!(status, Some(2), "{what}: {said}");
+        let (status, said) = run(&["--flush-target", "--yes"]);
+        assert_eq!(status, Some(0), "{what}: {said}");
+        holds_all(what);
+    }
+}
+
+/// A number as the program shows it.
+fn indicated(n: usize) -> String {
+    match n {
+        0..1000 => n.to_string(),
+        _ => format!("{},{:03}", n / 1000, n % 1000),
+    }
+}

@@ -50,6 +50,15 @@ pub(crate) fn installed() -> Option<&'static [Installed]> {
         .as_deref()
 }
 
+/// The newest server of each line.
+pub(crate) fn newest(all: &'static [Installed]) -> Vec<&'static Installed> {
+    let newest = |line: &str| all.iter().rfind(|i| i.name.starts_with(line));
+    ["redis-", "valkey-"]
+        .into_iter()
+        .filter_map(newest)
+        .collect()
+}
+
 fn find(dir: &Path) -> Vec<Installed> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -199,10 +208,15 @@ impl Server {
         self.port
     }
 
+    /// The file that it writes.
+    pub(crate) fn dump(&self) -> PathBuf {
+        self.dir.join("dump.rdb")
+    }
+
     /// Has the server write its file, and says where.
     pub(crate) fn save(&self) -> PathBuf {
         cmd!(self.client(), "SAVE");
-        self.dir.join("dump.rdb")
+        self.dump()
     }
 
     /// Whether this is Redis from the one version on, or Valkey from the other.
