@@ -1,6 +1,6 @@
 //! Arguments of what writes for servers: which release shall read it, what becomes of what it has no place for.
 
-use super::common::{Run, Sources, count, hint};
+use super::common::{Output, Run, Sources, count, hint};
 use super::exit::{Outcome, tell};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -75,6 +75,30 @@ impl Compat {
         }
         self.write_report(&dumped.losses)?;
         Err(RdbError::other(ErrorKind::Loss, text).into())
+    }
+
+    /// Writes the sources into a pipe or a file.
+    pub(crate) fn write(
+        &self,
+        dump: &Dump,
+        sources: &Sources,
+        output: &Output,
+        run: &Run,
+    ) -> anyhow::Result<Outcome> {
+        self.foresee(dump, sources)?;
+        let mut sources = sources.open()?;
+        let mut opened = output.open()?;
+        let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
+        let bar = run.bar(output.is_stdout());
+        let result = dump.run(&mut sources, bar.progress(), opened.sink());
+        let elapsed = bar.finish();
+        match result {
+            Ok(dumped) => {
+                opened.commit()?;
+                self.report(run, &names, &dumped, elapsed)
+            }
+            Err(e) => Err(opened.keep(e)),
+        }
     }
 
     /// Tells what has been seen, and what was left out or could not be kept.

@@ -83,18 +83,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     if format == Format::Rdb {
         args.output.refuse_terminal("an RDB file")?;
     }
-    args.compat.foresee(&dump, &args.sources)?;
-    let mut sources = args.sources.open()?;
-    let mut output = args.output.open()?;
-    let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
-    let bar = args.run.bar(args.output.is_stdout());
-    let result = dump.run(&mut sources, bar.progress(), output.sink());
-    let elapsed = bar.finish();
-    match result {
-        Ok(dumped) => {
-            output.commit()?;
-            args.compat.report(&args.run, &names, &dumped, elapsed)
-        }
-        Err(e) => Err(output.keep(e)),
-    }
+    args.compat
+        .write(&dump, &args.sources, &args.output, &args.run)
 }

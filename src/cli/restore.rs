@@ -159,20 +159,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 /// Into a pipe or a file.
 fn pipe(args: &Args, dump: &Dump) -> anyhow::Result<Outcome> {
     args.output.refuse_terminal("RESTORE commands")?;
-    args.compat.foresee(dump, &args.sources)?;
-    let mut sources = args.sources.open()?;
-    let mut output = args.output.open()?;
-    let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
-    let bar = args.run.bar(args.output.is_stdout());
-    let result = dump.run(&mut sources, bar.progress(), output.sink());
-    let elapsed = bar.finish();
-    match result {
-        Ok(dumped) => {
-            output.commit()?;
-            args.compat.report(&args.run, &names, &dumped, elapsed)
-        }
-        Err(e) => Err(output.keep(e)),
-    }
+    args.compat
+        .write(dump, &args.sources, &args.output, &args.run)
 }
 
 /// Into a live server or cluster.
@@ -260,7 +248,7 @@ fn arrived(args: &Args, dumped: &Dumped, report: &target::Report, outcome: Outco
     if !args.run.quiet {
         let mut line = format!(
             "{} sent, {}",
-            count(report.keys_sent, "key"),
+            count(report.keys_sent.saturating_sub(report.skipped), "key"),
             size(report.bytes)
         );
         for (n, what) in [
