@@ -319,6 +319,15 @@ fn sweep(victims: &[Victim]) -> Totals {
                         let Some(victim) = victims.get(i) else { break };
                         worker.file.store(i, Ordering::Relaxed);
                         break_everywhere(i, victim, worker, started, report_, totals_);
+                        if i % 20 == 19 {
+                            let cases = totals_.cases.load(Ordering::Relaxed);
+                            let took = started.elapsed().as_secs();
+                            eprintln!(
+                                "{} of {} files, {cases} cases, {took} s",
+                                i + 1,
+                                victims.len()
+                            );
+                        }
                     }
                 })
             })
@@ -395,7 +404,11 @@ fn break_everywhere(
             Ok(None) => {
                 totals.errors.fetch_add(1, Ordering::Relaxed);
             }
-            Err(how) => report.fail(&victim.name, format!("{change}: {how}")),
+            Err(how) => {
+                // Told at once, too: the whole sweep takes its time.
+                eprintln!("{}: {change}: {how}", victim.name);
+                report.fail(&victim.name, format!("{change}: {how}"));
+            }
         }
     };
     one(Change::Whole);

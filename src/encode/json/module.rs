@@ -16,7 +16,7 @@
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
 use crate::ndjson::{escape, number};
-use crate::out::{Nowhere, Out};
+use crate::out::{BUDGET, Nowhere, Out};
 use crate::rdb::skip::module_items;
 use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::value::module::cbor::Cbor;
@@ -27,8 +27,12 @@ use crate::rdb::value::module::{Items, ModuleId};
 
 mod text;
 
-/// A value of more bytes may be written in several goes.
-const LARGE: usize = 64 << 10;
+/// A module value of more bytes than this is tried out before its readable form is written. A smaller one cannot become more than
+/// [`GROWTH`] times as much.
+const LARGE: usize = 2 << 10;
+
+/// LZF data gives at most 88 times its size, and a character at most six times its own.
+const GROWTH: usize = 88 * 6;
 
 /// The name of the only member of an object that is a serialization.
 const BASE64: &[u8] = b"base64";
@@ -79,7 +83,7 @@ pub(super) fn value(body: &[u8], offset: u64, scratch: &mut Scratch, out: &mut O
     }
     head(id, out);
     let start = out.mark();
-    if body.len() > LARGE {
+    if body.len() > LARGE || out.len() + GROWTH * LARGE > BUDGET {
         let mut nowhere = Out::draining(Vec::new(), &Nowhere);
         if readable(id, items.clone(), scratch, &mut nowhere).is_none() {
             base64(serialized, out)?;
