@@ -413,8 +413,11 @@ fn a_full_memory_that_is_enlarged() {
         let server = start(installed, &["--maxmemory", "3mb"]);
         let stream = Stream::of_all_kinds(rng, 12_000, 2, &payload(&mut plain.client()));
         stream.send_plainly(&mut plain.client());
+        static WAITS: AtomicBool = AtomicBool::new(false);
+        WAITS.store(false, Ordering::Relaxed);
         let options = Options {
             connections: 2,
+            notice: |_| WAITS.store(true, Ordering::Relaxed),
             ..options()
         };
         let mut target = open(server.port(), options).unwrap();
@@ -431,6 +434,10 @@ fn a_full_memory_that_is_enlarged() {
             let c = &mut server.client();
             for mb in 4.. {
                 std::thread::sleep(Duration::from_millis(150));
+                // However slow the machine is, it is full once before there is more.
+                while !WAITS.load(Ordering::Relaxed) && !done.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 if done.load(Ordering::Relaxed) {
                     break;
                 }
