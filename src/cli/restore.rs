@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
     /// Write into the live server at URL (redis://host:6379), or into the cluster it is a node of
     ///
-    /// A link that breaks, a fail-over, a target that is loading or out of memory is waited for and gone on with, nothing lost and nothing twice.
+    /// A link that breaks, a fail-over, a target that is loading or out of memory is waited for and gone on with. What had no answer is sent again so that nothing is there twice.
     #[arg(long, value_name = "URL", conflicts_with = "output")]
     to: Option<String>,
 

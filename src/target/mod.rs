@@ -16,7 +16,8 @@
 //!   command too large for that lies in a file without a name until it is answered.
 //!
 //! Not exact is one thing: when XADDs of one key are refused (BUSY, READONLY, NOREPLICAS) and, before that is known here, later ones of
-//! the same key are done. Then the key is named as failed. For want of memory that does not happen.
+//! the same key are done. Then the key is named as failed. For want of memory that does not happen on a
+//! server that had a maxmemory when it was opened: there the XADDs of one key go one at a time.
 //!
 //! One thread does it all: it exchanges with each connection until none moves, and then waits for any. Not for: transactions, commands
 //! with several keys, commands whose answer matters.
