@@ -23,7 +23,7 @@ mod split;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
-pub use file::{check, commands, decode, ndjson, scan, seeds};
+pub use file::{check, commands, decode, ndjson, once, scan, seeds};
 pub use resp::resp;
 pub use split::split;
 pub use value::{array, giant, hash, list, module, rewrite, set, stream, zset};

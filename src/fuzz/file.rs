@@ -19,7 +19,7 @@ use crate::rdb::scan::{Item, Scanner};
 use crate::rdb::skip;
 use crate::rdb::string::{Form, RdbStr, Scratch};
 use crate::rdb::value_type::ValueType;
-use crate::sink::{Plain, Sink};
+use crate::sink::{Count, Plain, Sink};
 use crate::source::Source;
 use crate::verify::Check;
 use std::io::Read;
@@ -157,6 +157,40 @@ pub fn decode(bytes: &[u8]) -> Result<u64> {
         }
     }
     found
+}
+
+/// Decodes any bytes once and checks them once, whole or in pieces; the checksum is not enforced. Gives the number of keys.
+///
+/// [`decode()`] and [`check`] compare several ways through the same bytes; this is for going through very many inputs.
+pub fn once(bytes: &[u8]) -> Result<u64> {
+    let mut dice = Dice::new(bytes);
+    let mut on_error = || match dice.below(4) {
+        0 => OnError::Skip,
+        _ => OnError::Stop,
+    };
+    let check = Check {
+        threads: 1,
+        ignore_checksum: true,
+        on_error: on_error(),
+        now_ms: 0,
+    };
+    check.run(&mut Source::from_bytes("input", bytes), &Progress::new());
+    let decode = Decode {
+        meta: true,
+        threads: 1,
+        ignore_checksum: true,
+        on_error: on_error(),
+        ..Decode::default()
+    };
+    let source = match dice.below(4) {
+        0 => {
+            let reader = std::io::Cursor::new(bytes.to_vec());
+            Source::from_reader("input", reader).in_steps(16 << dice.below(12))
+        }
+        _ => Source::from_bytes("input", bytes),
+    };
+    let summaries = decode.run(&mut [source], &Progress::new(), &mut Count::default())?;
+    Ok(summaries.iter().map(|s| s.keys).sum())
 }
 
 /// Lines of JSON, or anything else that may be taken for them: what they become is the same however they come and are gathered, it is RDB
