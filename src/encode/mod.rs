@@ -72,8 +72,11 @@ pub trait Encode: Send {
     /// when a value is encoded in parts: each part puts it before each of its elements.
     const SEPARATOR: Option<u8> = None;
 
-    /// Whether a value larger than a batch may come in parts. If not, it is gathered first; from a pipe, on disk.
-    const IN_PARTS: bool = true;
+    /// Up to how many bytes, as serialized, a value must come as a whole; larger ones may come in parts. From a pipe, such a value is gathered
+    /// first, on disk if it is large.
+    fn whole_up_to(&self) -> u64 {
+        0
+    }
 
     /// Something that is not a key.
     fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()>;

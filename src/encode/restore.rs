@@ -180,14 +180,20 @@ impl Restore {
         out.checkpoint()
     }
 
-    fn as_commands(
-        &mut self,
-        e: &Entry<'_>,
-        templates: &Templates,
-        out: &mut Out<'_>,
-    ) -> Result<()> {
+    /// Counts a value that is to come as ordinary commands because of its size, unless it must not.
+    fn admit(&mut self, e: &Entry<'_>) -> Result<()> {
+        if self.options.whole {
+            return Err(RdbError::limit(
+                e.body_offset,
+                format!(
+                    "a value of more than {} bytes, which is what the target takes at once; as ordinary commands it would be added to \
+                     what stands there under its name, so that is done with --on-conflict replace only",
+                    self.options.big_key
+                ),
+            ));
+        }
         self.converted += 1;
-        self.commands.entry(e, templates, out)
+        Ok(())
     }
 }
 
@@ -196,7 +202,9 @@ const METADATA_SINCE: u32 = 13;
 
 impl Encode for Restore {
     // The size of a payload stands before it.
-    const IN_PARTS: bool = false;
+    fn whole_up_to(&self) -> u64 {
+        self.options.big_key
+    }
 
     fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()> {
         self.commands.item(item, out)
@@ -204,18 +212,8 @@ impl Encode for Restore {
 
     fn entry(&mut self, e: &Entry<'_>, templates: &Templates, out: &mut Out<'_>) -> Result<()> {
         if e.body.len() as u64 > self.options.big_key {
-            if self.options.whole {
-                return Err(RdbError::limit(
-                    e.body_offset,
-                    format!(
-                        "a value of {} bytes is more than the target takes at once ({}); as ordinary commands it would be added to what \
-                         stands there under its name, so that is done with --on-conflict replace only",
-                        e.body.len(),
-                        self.options.big_key
-                    ),
-                ));
-            }
-            return self.as_commands(e, templates, out);
+            self.admit(e)?;
+            return self.commands.entry(e, templates, out);
         }
         match compat::way_of(e, self.options.release)? {
             Way::AsIs => self.restore(e, e.value_type, e.body, out),
@@ -228,7 +226,10 @@ impl Encode for Restore {
                 self.rewritten = body.into_parts().0;
                 r
             }
-            Way::Commands => self.as_commands(e, templates, out),
+            Way::Commands => {
+                self.converted += 1;
+                self.commands.entry(e, templates, out)
+            }
             Way::Lost(reason) => {
                 let key = e.key.as_bytes(&mut self.key)?;
                 self.losses.note(reason, e.db, key);
@@ -238,6 +239,9 @@ impl Encode for Restore {
     }
 
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {
+        if part.first {
+            self.admit(&part.entry)?;
+        }
         self.commands.part(part, elements, out)
     }
 }

@@ -117,8 +117,8 @@ pub(crate) struct Feed<'a, 'f> {
     filter: &'f Filter,
     transform: &'f Transform,
     unique: Option<&'f Unique>,
-    /// Whether values are to be looked at as a whole before any of them is written.
-    whole_values: bool,
+    /// Up to how many bytes a value is not cut.
+    whole_up_to: usize,
     cx: Context,
     state: State,
     /// The giant value being cut, if it is wanted.
@@ -172,11 +172,7 @@ struct Batch {
 
 impl<'a, 'f> Feed<'a, 'f> {
     /// Reads magic and version.
-    pub(crate) fn new(
-        mut window: Window<'a>,
-        options: &'f Options<'_>,
-        whole_values: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(mut window: Window<'a>, options: &'f Options<'_>) -> Result<Self> {
         while window.bytes().len() < HEADER_LEN && !window.is_whole() {
             window.fill();
         }
@@ -186,7 +182,7 @@ impl<'a, 'f> Feed<'a, 'f> {
             filter: options.filter,
             transform: options.transform,
             unique: options.unique,
-            whole_values,
+            whole_up_to: 0,
             cx: Context::new(header),
             state: State::Items,
             giant: None,
@@ -195,6 +191,11 @@ impl<'a, 'f> Feed<'a, 'f> {
             failed: None,
             end: None,
         })
+    }
+
+    /// Values of up to so many bytes are not cut into parts.
+    pub(crate) fn keep_whole(&mut self, up_to: u64) {
+        self.whole_up_to = usize::try_from(up_to).unwrap_or(usize::MAX);
     }
 
     /// Magic and version.
@@ -384,10 +385,9 @@ impl<'a, 'f> Feed<'a, 'f> {
             match &step {
                 Step::Key => {
                     let from = c.position();
-                    let until = if self.whole_values || between.is_some() {
-                        usize::MAX
-                    } else {
-                        from + BATCH
+                    let until = match between {
+                        Some(_) => usize::MAX,
+                        None => from.saturating_add(self.whole_up_to.max(BATCH)),
                     };
                     let (t, templates) = (record.entry.value_type, &self.cx.templates);
                     match skip::value(&mut c, t, templates, whole, until) {

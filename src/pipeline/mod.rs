@@ -134,13 +134,13 @@ pub fn run<E: Encode>(
         (None, 0) => std::thread::available_parallelism().map_or(1, |n| n.get()),
         (None, n) => n,
     };
-    let feed = Feed::new(
-        window,
-        options,
-        options.on_error == OnError::Skip || !E::IN_PARTS,
-    )
-    .map_err(named)?;
+    let mut feed = Feed::new(window, options).map_err(named)?;
     let header = feed.header();
+    feed.keep_whole(match options.on_error {
+        // Whether a value is sound is known when all of it has been looked at.
+        OnError::Skip => u64::MAX,
+        OnError::Stop => encoder(header).whole_up_to(),
+    });
     let shared = Shared {
         feed: Mutex::new((feed, 0)),
         order: Order::new(sink, threads),

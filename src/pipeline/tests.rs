@@ -1,15 +1,31 @@
 //! Giant values: cut into parts, they come out as if they had not been.
 
+use crate::dump::{Dump, Format};
 use crate::error::Result;
-use crate::filter::{self, Filter};
+use crate::filter::{self, Filter, OnConflict};
 use crate::pipeline::Progress;
 use crate::rdb::length;
 use crate::sink::Plain;
 use crate::source::Source;
 use crate::{Decode, ErrorKind};
 
-/// Decodes `file` by pipe with any number of threads, which must give the same; the JSON and how it ended.
+/// Decodes `file`; see [`every_way`].
 fn decode(file: &[u8], decode: &Decode) -> (String, Result<()>) {
+    every_way(file, |source, threads, json| {
+        let decode = Decode {
+            threads,
+            ..decode.clone()
+        };
+        let r = decode.run(&mut [source], &Progress::new(), &mut Plain(json));
+        r.map(drop)
+    })
+}
+
+/// Does `work` on `file`, by pipe and mapped, with any number of threads, which must give the same: the output and how it ended.
+fn every_way(
+    file: &[u8],
+    work: impl Fn(Source, usize, &mut Vec<u8>) -> Result<()>,
+) -> (String, Result<()>) {
     let mut all: Vec<(String, Result<()>)> = Vec::new();
     for threads in [1, 2, 5] {
         for mapped in [false, true] {
@@ -25,18 +41,14 @@ fn decode(file: &[u8], decode: &Decode) -> (String, Result<()>) {
                     Source::open(&path).unwrap()
                 }
             };
-            let decode = Decode {
-                threads,
-                ..decode.clone()
-            };
-            let mut json = Vec::new();
-            let r = decode.run(&mut [source], &Progress::new(), &mut Plain(&mut json));
+            let mut out = Vec::new();
+            let r = work(source, threads, &mut out);
             let _ = std::fs::remove_file(&path);
-            all.push((String::from_utf8(json).unwrap(), r.map(drop)));
+            all.push((String::from_utf8_lossy(&out).into_owned(), r));
         }
     }
-    for (json, r) in &all {
-        assert!(*json == all[0].0 && r.is_ok() == all[0].1.is_ok());
+    for (out, r) in &all {
+        assert!(*out == all[0].0 && r.is_ok() == all[0].1.is_ok());
     }
     all.swap_remove(0)
 }
@@ -134,4 +146,51 @@ fn damage_within_a_giant_comes_after_all_that_stands_before_it() {
         ..Decode::default()
     };
     assert_eq!(decode(&file, &skip).0, "\"k\"\n\"h\"\n");
+}
+
+#[test]
+fn a_giant_is_restored_whole_up_to_a_size_and_by_commands_beyond() {
+    let mut small = Vec::new();
+    hash("small", 30_000, &mut small);
+    let mut large = Vec::new();
+    hash("large", 60_000, &mut large);
+    let file = [&b"REDIS0004\xfe\x00"[..], &large, &small, b"\xff"].concat();
+    let big_key = 1 << 20;
+    assert!((small.len()..large.len()).contains(&(big_key as usize)));
+    let restore = |big_key, whole| {
+        every_way(&file, |source, threads, out| {
+            let dump = Dump {
+                format: Format::Restore { big_key, whole },
+                threads,
+                on_conflict: OnConflict::Replace,
+                ..Dump::default()
+            };
+            let mut all = Vec::new();
+            let r = dump.run(&mut [source], &Progress::new(), &mut Plain(&mut all));
+            // How many fields there are to a command depends on how the value was cut.
+            for line in all.split_inclusive(|&b| b == b'\n') {
+                let head = [&b"HMSET\r\n"[..], b"large\r\n"].contains(&line);
+                if !head && !line.starts_with(b"*") && !line.starts_with(b"$") {
+                    out.extend_from_slice(line);
+                }
+            }
+            r.map(|d| assert_eq!(d.summaries[0].keys, 2))
+        })
+    };
+    let (mixed, r) = restore(big_key, false);
+    r.unwrap();
+    let fields: String = (0..60_000)
+        .map(|i| format!("field:{i}\r\nvalue {i}\r\n"))
+        .collect();
+    let (commands, payload) = mixed.split_once("RESTORE\r\nsmall\r\n0\r\n").unwrap();
+    assert!(commands.ends_with(&fields));
+    assert!(payload.starts_with('\u{4}') && payload.ends_with("REPLACE\r\n"));
+    // Both may be whole; and none may come as commands.
+    let (whole, r) = restore(u64::MAX, true);
+    r.unwrap();
+    assert_eq!(whole.matches("RESTORE\r\n").count(), 2);
+    let (nothing, r) = restore(big_key, true);
+    let e = r.unwrap_err();
+    assert!(e.to_string().contains("key \"large\" (hash)"), "{e}");
+    assert!(!nothing.contains("field:1"));
 }
