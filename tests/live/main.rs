@@ -14,6 +14,7 @@ mod moved;
 mod net;
 mod replication;
 mod resp;
+mod restored;
 mod rewritten;
 mod server;
 #[path = "../support/mod.rs"]

@@ -71,7 +71,8 @@ pub struct ToRdb<'a> {
     more: Option<Box<dyn Read + Send>>,
     /// Whose header the file has, once that is settled.
     dialect: Option<Dialect>,
-    db: u64,
+    /// The database that has been selected.
+    db: Option<u64>,
     /// Within an array of lines: whether none has come yet.
     array: Option<bool>,
     ended: bool,
@@ -184,7 +185,7 @@ impl<'a> ToRdb<'a> {
             taken: 0,
             more: None,
             dialect: None,
-            db: 0,
+            db: None,
             array: None,
             ended: false,
             failed: None,
@@ -480,10 +481,10 @@ impl<'a> ToRdb<'a> {
         }
         let out = &mut self.out;
         let db = line.db.unwrap_or(0);
-        if db != self.db {
+        if self.db != Some(db) {
             out.push(opcode::SELECTDB);
             length::write(db, out);
-            self.db = db;
+            self.db = Some(db);
         }
         if let Some(ms) = line.expire_at_ms {
             out.push(opcode::EXPIRETIME_MS);
