@@ -13,7 +13,7 @@ use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
 use crate::rdb::string::{RdbStr, Scratch};
 use crate::rdb::template::Templates;
-use crate::rdb::value::Open;
+use crate::rdb::value::{Elements, Open};
 
 /// Part of a value larger than a batch: some of its units, in order.
 #[derive(Clone, Copy)]
@@ -41,7 +41,18 @@ pub struct Part<'p> {
     pub elements_before: &'p dyn Fn() -> u64,
 }
 
-impl Part<'_> {
+impl<'p> Part<'p> {
+    /// The elements in the units of a value that is no stream.
+    pub fn elements(&self) -> Elements<'p> {
+        Elements {
+            value_type: self.entry.value_type,
+            bytes: self.units,
+            offset: self.offset,
+            min_expiry: self.min_expiry,
+            open: self.open,
+        }
+    }
+
     /// Where the value ends in the file, if it ends with this part and its units have been walked.
     pub fn end(&self) -> Option<u64> {
         match self.open.map(Open::left) {

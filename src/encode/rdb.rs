@@ -79,7 +79,7 @@ impl Rdb {
                 .iter()
                 .map(|&t| compat::way(t, release))
                 .collect(),
-            rewriter: Rewriter::new(),
+            rewriter: Rewriter::new(release),
             losses: Losses::default(),
             noted: None,
             lost: Vec::new(),
@@ -98,13 +98,10 @@ impl Rdb {
     }
 
     #[inline]
-    fn way(&self, e: &Entry<'_>) -> Result<Way> {
+    fn way(&mut self, e: &Entry<'_>) -> Result<Way> {
         match self.ways.get(e.value_type as usize) {
-            Some(Way::AsIs) if e.value_type == ValueType::Module2 => {
-                compat::way_of(e, self.release)
-            }
-            Some(way) => Ok(*way),
-            None => compat::way_of(e, self.release),
+            Some(way) if *way != Way::AsIs || !compat::depends(e.value_type) => Ok(*way),
+            _ => self.rewriter.way_of(e),
         }
     }
 
@@ -292,7 +289,7 @@ impl Encode for Rdb {
         if part.first {
             self.open(e, t, out)?;
         }
-        if way == Way::AsIs {
+        if way == Way::AsIs && !self.rewriter.wants(part) {
             write::bytes(part.raw, out)?;
         } else {
             self.rewriter.part(part, t, elements, &mut losses, out)?;

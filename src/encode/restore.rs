@@ -14,7 +14,7 @@
 use super::Encode;
 use super::Part;
 use super::commands::{self, Commands};
-use super::compat::{self, Rewriter, Way};
+use super::compat::{Rewriter, Way};
 use super::loss::{Losses, Reason};
 use crate::error::{RdbError, Result};
 use crate::out::Out;
@@ -68,7 +68,7 @@ impl Restore {
         Restore {
             options,
             commands: Commands::new(header, commands),
-            rewriter: Rewriter::new(),
+            rewriter: Rewriter::new(options.release),
             losses: Losses::default(),
             key: Scratch::new(),
             rewritten: Vec::new(),
@@ -215,7 +215,7 @@ impl Encode for Restore {
             self.admit(e)?;
             return self.commands.entry(e, templates, out);
         }
-        match compat::way_of(e, self.options.release)? {
+        match self.rewriter.way_of(e)? {
             Way::AsIs => self.restore(e, e.value_type, e.body, out),
             Way::As(t) => {
                 let mut body = Out::over(std::mem::take(&mut self.rewritten));

@@ -4,7 +4,7 @@ use super::{BASE, Dice, assert_inside, file};
 use crate::Decode;
 use crate::cursor::Cursor;
 use crate::encode::Encode;
-use crate::encode::compat::{Rewriter, Way, way};
+use crate::encode::compat::{Rewriter, Way};
 use crate::encode::json::{Format, Json};
 use crate::encode::loss::Losses;
 use crate::error::{ErrorKind, Result};
@@ -407,11 +407,12 @@ pub fn rewrite(bytes: &[u8]) {
     let e = entry(t, c.since(0));
     let said = json(&e, &templates);
     for release in RELEASES {
-        let Way::As(to) = way(t, Some(release)) else {
+        let mut rewriter = Rewriter::new(Some(release));
+        let Ok(Way::As(to)) = rewriter.way_of(&e) else {
             continue;
         };
         let (mut out, mut losses) = (Out::new(), Losses::default());
-        match Rewriter::new().value(&e, &templates, to, &mut losses, &mut out) {
+        match rewriter.value(&e, &templates, to, &mut losses, &mut out) {
             Ok(()) => {}
             Err(e) => {
                 assert!(said.is_err(), "{t:?} as {to:?}: {e}");

@@ -440,13 +440,7 @@ impl<'s, 'c> Checker<'s, 'c> {
         if part.first && !e.metadata.is_empty() {
             self.metadata(e)?;
         }
-        let elements = Elements {
-            value_type: e.value_type,
-            bytes: part.units,
-            offset: part.offset,
-            min_expiry: part.min_expiry,
-            open: None,
-        };
+        let elements = part.elements();
         // A value large enough to be cut is of no template.
         let templates = Templates::default();
         if e.value_type.logical() == LogicalType::List {

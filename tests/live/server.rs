@@ -186,7 +186,7 @@ impl Server {
             return false;
         }
         let persistence = cmd!(client, "INFO", "persistence").text();
-        if !persistence.contains("loading:0") {
+        if !persistence.contains("\nloading:0") {
             return false;
         }
         self.valkey = get("valkey_version:").is_some();

@@ -532,13 +532,7 @@ impl Encode for Commands {
             let (scratch, lost) = (&mut self.scratch, &mut self.lost);
             stream.part(part, version, elements, scratch, lost, out)?;
         } else {
-            let units = Elements {
-                value_type: t,
-                bytes: part.units,
-                offset: part.offset,
-                min_expiry: part.min_expiry,
-                open: None,
-            };
+            let units = part.elements();
             // A value large enough to be cut is of no template, and its parts have many full commands.
             let templates = Templates::default();
             let (_, odd) = self.elements(e.key, &units, Some(u64::MAX), &templates, out)?;

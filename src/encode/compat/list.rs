@@ -47,7 +47,7 @@ fn is_empty(container: u64, node: &RdbStr<'_>) -> bool {
     container == PACKED && node.len() == EMPTY
 }
 
-fn each_node<'a>(
+pub(super) fn each_node<'a>(
     elements: &Elements<'a>,
     mut f: impl FnMut(u64, RdbStr<'a>, u64) -> Result<()>,
 ) -> Result<()> {

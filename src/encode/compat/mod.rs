@@ -16,6 +16,7 @@
 //! exception are lists, whose plain type begins with the number of elements, which is known only at the end; a quicklist begins
 //! with that of its nodes. So a value of any size can be written in parts, but for a list towards releases before 3.2.
 
+mod backlen;
 mod hash;
 mod list;
 mod stream;
@@ -133,11 +134,33 @@ pub fn way_in_parts(t: ValueType, release: Option<Release>) -> Way {
     }
 }
 
-/// The same for one value, where more than its type decides: a vector set is a module's value, but of a module that is
-/// part of Redis 8.0 and of nothing else. Values of other modules are passed on to whoever can load module values.
-pub fn way_of(entry: &Entry<'_>, release: Option<Release>) -> Result<Way> {
+/// Whether more than its type decides what becomes of a value of type `t` that would be passed on as it is: [`way_of`] must be asked.
+pub fn depends(t: ValueType) -> bool {
+    use ValueType as T;
+    matches!(
+        t,
+        T::Module2
+            | T::ListQuicklist2
+            | T::SetListpack
+            | T::ZsetListpack
+            | T::HashListpack
+            | T::HashListpackEx
+    ) || t.stream_version().is_some()
+}
+
+/// The same for one value, where more than its type decides.
+///
+/// A vector set is a module's value, but of a module that is part of Redis 8.0 and of nothing else. Values of other modules are
+/// passed on to whoever can load module values. Listpacks with entries of certain sizes are not the same to all servers.
+pub fn way_of(entry: &Entry<'_>, release: Option<Release>, scratch: &mut Scratch) -> Result<Way> {
     let way = way(entry.value_type, release);
-    let (ValueType::Module2, Some(release), Way::AsIs) = (entry.value_type, release, way) else {
+    if way != Way::AsIs || !depends(entry.value_type) {
+        return Ok(way);
+    }
+    if entry.value_type != ValueType::Module2 {
+        return Ok(backlen::way_around(entry, release, scratch).map_or(way, Way::As));
+    }
+    let Some(release) = release else {
         return Ok(way);
     };
     let id = ModuleId::read(&mut Cursor::new(entry.body, entry.body_offset))?;
@@ -151,15 +174,35 @@ pub fn way_of(entry: &Entry<'_>, release: Option<Release>) -> Result<Way> {
 /// Re-encodes values, one after the other, with buffers that are kept.
 #[derive(Debug, Default)]
 pub struct Rewriter {
+    /// What is written for, if that is known.
+    release: Option<Release>,
     scratch: Scratches,
     key: Scratch,
     ziplist: ziplist::Builder,
 }
 
 impl Rewriter {
-    /// One with empty buffers.
-    pub fn new() -> Self {
-        Self::default()
+    /// One for servers of `release`, if that is known; with empty buffers.
+    pub fn new(release: Option<Release>) -> Self {
+        Rewriter {
+            release,
+            ..Self::default()
+        }
+    }
+
+    /// What becomes of one value: [`way_of`].
+    pub fn way_of(&mut self, entry: &Entry<'_>) -> Result<Way> {
+        way_of(entry, self.release, &mut self.scratch.blob)
+    }
+
+    /// Whether part of a value cannot be passed on as it is although its type can, and must be written by [`Rewriter::part`].
+    pub fn wants(&mut self, part: &Part<'_>) -> bool {
+        depends(part.entry.value_type)
+            && backlen::in_part(part, self.release, &mut self.scratch.blob)
+    }
+
+    fn form(&self) -> Option<backlen::Form> {
+        self.release.map(backlen::Form::of)
     }
 
     /// Appends a value as it is serialized in type `to`, without the type byte. What could not be kept is noted, each reason once,
@@ -180,7 +223,8 @@ impl Rewriter {
         if let Some(version) = from.stream_version() {
             let to = self.stream_version(from, to, entry.body_offset)?;
             let mut lost = Vec::new();
-            stream::value(entry, version, to, &mut lost, out)?;
+            let how = (version, to, self.form());
+            stream::value(entry, how, &mut self.scratch.blob, &mut lost, out)?;
             return self.note(entry, &lost, losses);
         }
         let (elements, count) = Elements::of(entry)?;
@@ -189,6 +233,10 @@ impl Rewriter {
             ValueType::ListQuicklist if from == ValueType::ListQuicklist2 => {
                 write::len(list::nodes(&elements)?, out);
                 list::quicklist(&elements, &mut self.scratch.blob, &mut self.ziplist, out)?;
+            }
+            ValueType::ListQuicklist2 if from == to => {
+                write::len(count_of_nodes(entry)?, out);
+                backlen::list(&elements, self.form(), &mut self.scratch.blob, out)?;
             }
             ValueType::List => list::plain(&elements, &mut self.scratch, out)?,
             ValueType::Set => self.set(&elements, out)?,
@@ -230,16 +278,11 @@ impl Rewriter {
         if let Some(version) = from.stream_version() {
             let to = self.stream_version(from, to, part.offset)?;
             let mut lost = Vec::new();
-            stream::part(part, version, to, &mut lost, out)?;
+            let how = (version, to, self.form());
+            stream::part(part, how, &mut self.scratch.blob, &mut lost, out)?;
             return self.note(&part.entry, &lost, losses);
         }
-        let units = Elements {
-            value_type: from,
-            bytes: part.units,
-            offset: part.offset,
-            min_expiry: part.min_expiry,
-            open: None,
-        };
+        let units = part.elements();
         if part.first {
             let count = count_of(part)?;
             if to == ValueType::HashMetadata {
@@ -248,6 +291,9 @@ impl Rewriter {
             write::len(count, out);
         }
         match (from, to) {
+            (ValueType::ListQuicklist2, ValueType::ListQuicklist2) => {
+                backlen::list(&units, self.form(), &mut self.scratch.blob, out)?;
+            }
             (ValueType::ListQuicklist2, ValueType::ListQuicklist) => {
                 list::no_empty_nodes(&units)?;
                 list::quicklist(&units, &mut self.scratch.blob, &mut self.ziplist, out)?;
@@ -307,6 +353,11 @@ fn count(n: &mut u64) -> Result<()> {
 fn append(e: Element<'_>, out: &mut Out<'_>) -> Result<()> {
     write::element(e, out)?;
     out.checkpoint()
+}
+
+/// The number of nodes of a quicklist.
+fn count_of_nodes(e: &Entry<'_>) -> Result<u64> {
+    length::read(&mut Cursor::new(e.body, e.body_offset), "nodes")
 }
 
 /// The number of units, which stands before the first of them.

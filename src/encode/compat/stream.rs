@@ -1,4 +1,4 @@
-//! Streams: the nodes are the same in all layouts, what follows them has grown.
+//! Streams: the nodes are the same in all layouts (but for entries of [some sizes](super::backlen)), what follows them has grown.
 //!
 //! ```text
 //!   nodes | tail of 5  ──►  of 4  ──►  of 3  ──►  of 2  ──►  of 1
@@ -9,6 +9,7 @@
 //! What a layout does not have is left out, and noted where a server that loads the value would not come to the same by itself. Pending entries
 //! that nobody owns (5) are not pending any more: every other layout wants a consumer for each.
 
+use super::{backlen, count_of};
 use crate::cursor::Cursor;
 use crate::encode::Part;
 use crate::encode::loss::Reason;
@@ -16,39 +17,47 @@ use crate::error::Result;
 use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::skip::{Unit, Units};
+use crate::rdb::string::Scratch;
 use crate::rdb::value::stream::{Group, Idmp, PelEntry, StreamId, Tail};
 use crate::rdb::write;
 
 /// Limits of idempotent production that a server has unless it is told otherwise.
 const IDMP_DEFAULT: u64 = 100;
 
-/// Appends a stream of layout `from` in layout `to`; adds what was lost to `lost`.
+/// From which layout to which, and the form that some entries of the nodes are to have.
+type How = (u8, u8, Option<backlen::Form>);
+
+/// Appends a stream in another layout; adds what was lost to `lost`.
 pub(super) fn value(
     entry: &Entry<'_>,
-    from: u8,
-    to: u8,
+    (from, to, form): How,
+    scratch: &mut Scratch,
     lost: &mut Vec<Reason>,
     out: &mut Out<'_>,
 ) -> Result<()> {
     let mut c = Cursor::new(entry.body, entry.body_offset);
-    Units::read(&mut c, Unit::Pair, 0, true)?.skip(&mut c, usize::MAX)?;
-    write::bytes(c.since(0), out)?;
+    let nodes = Units::read(&mut c, Unit::Pair, 0, true)?.left;
+    write::len(nodes, out);
+    backlen::stream(&mut c, nodes, form, scratch, out)?;
     tail(&Tail::read(&mut c, from)?, to, lost, out)
 }
 
 /// Appends part of one: nodes as they are, and behind the last of them the tail.
 pub(super) fn part(
     part: &Part<'_>,
-    from: u8,
-    to: u8,
+    (from, to, form): How,
+    scratch: &mut Scratch,
     lost: &mut Vec<Reason>,
     out: &mut Out<'_>,
 ) -> Result<()> {
+    if part.first {
+        write::len(count_of(part)?, out);
+    }
+    let mut c = Cursor::new(part.units, part.offset);
+    backlen::stream(&mut c, u64::MAX, form, scratch, out)?;
     let Some((bytes, offset)) = part.tail.filter(|_| part.last.is_some()) else {
-        return write::bytes(part.raw, out);
+        return Ok(());
     };
-    let nodes = part.raw.len().saturating_sub(bytes.len());
-    write::bytes(part.raw.get(..nodes).unwrap_or_default(), out)?;
     tail(
         &Tail::read(&mut Cursor::new(bytes, offset), from)?,
         to,

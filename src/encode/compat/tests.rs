@@ -185,7 +185,7 @@ fn rewritten(e: &Entry<'_>, templates: &Templates, to: ValueType) -> Vec<u8> {
     let (want, lost) = without(decoded(e, templates), to);
     let mut out = Out::new();
     let mut losses = Losses::default();
-    Rewriter::new()
+    Rewriter::new(None)
         .value(e, templates, to, &mut losses, &mut out)
         .unwrap_or_else(|e| panic!("{}: {e}", what()));
     let whole = out.as_bytes().to_vec();
@@ -232,7 +232,7 @@ fn in_parts(
         units.skip(&mut c, usize::MAX).unwrap();
         (c.rest(), c.offset())
     });
-    let (mut out, mut losses, mut rewriter) = (Out::new(), Losses::default(), Rewriter::new());
+    let (mut out, mut losses, mut rewriter) = (Out::new(), Losses::default(), Rewriter::new(None));
     let before = Cell::new(0);
     let mut value = 0;
     loop {
@@ -443,7 +443,7 @@ fn known_bytes() {
             // Its second node is empty, and too late to be left out of a list in parts.
             let mut out = Out::new();
             let mut losses = Losses::default();
-            Rewriter::new()
+            Rewriter::new(None)
                 .value(&e, &templates, to, &mut losses, &mut out)
                 .unwrap();
             assert_eq!(out.as_bytes(), want, "{name}");
@@ -544,7 +544,7 @@ fn ways() {
 fn an_expiry_too_far_for_redis_is_lost() {
     let body = hex("01 0166 0176 0000000000000001");
     let (mut out, mut losses) = (Out::new(), Losses::default());
-    Rewriter::new()
+    Rewriter::new(None)
         .value(
             &entry(ValueType::Hash2, &body),
             &Templates::default(),
@@ -567,6 +567,107 @@ fn vector_sets_are_of_redis_8() {
         (Some(Release::redis(7, 4)), Way::Lost(Reason::Module)),
         (Some(Release::valkey(9, 0)), Way::Lost(Reason::Module)),
     ] {
-        assert_eq!(way_of(&e, release).unwrap(), want, "{release:?}");
+        assert_eq!(
+            way_of(&e, release, &mut Scratch::new()).unwrap(),
+            want,
+            "{release:?}"
+        );
+    }
+}
+
+/// A listpack of strings, with one of the two forms of the back length of 16383.
+fn listpack_of(strings: &[&[u8]], new: bool) -> Vec<u8> {
+    let mut all = vec![0, 0, 0, 0, strings.len() as u8, 0];
+    for s in strings {
+        let from = all.len();
+        match s.len() {
+            0..64 => all.push(0x80 | s.len() as u8),
+            n => {
+                all.push(0xf0);
+                all.extend((n as u32).to_le_bytes());
+            }
+        }
+        all.extend_from_slice(s);
+        match all.len() - from {
+            n @ 0..128 => all.push(n as u8),
+            16_383 if new => all.extend([0x7f, 0xff]),
+            16_383 => all.extend([0, 0xff, 0xff]),
+            n => all.extend([(n >> 14) as u8, (n >> 7) as u8 | 0x80, n as u8 | 0x80]),
+        }
+    }
+    all.push(0xff);
+    let len = (all.len() as u32).to_le_bytes();
+    all[..4].copy_from_slice(&len);
+    all
+}
+
+#[test]
+fn entries_whose_length_has_two_forms() {
+    let odd = [b'x'; 16_378];
+    let larger = [b'y'; 16_379];
+    let packed = |strings: &[&[u8]], new| {
+        let mut out = Out::new();
+        write::string(&listpack_of(strings, new), &mut out);
+        out.as_bytes().to_vec()
+    };
+    let (old, new) = (Some(Release::redis(8, 6)), Some(Release::valkey(9, 1)));
+    let templates = Templates::default();
+    for source_is_new in [false, true] {
+        // Others are passed on.
+        let list = [&[1, 2][..], &packed(&[b"a", &larger, b"b"], source_is_new)].concat();
+        let e = entry(ValueType::ListQuicklist2, &list);
+        let asked = |e: &Entry<'_>, r| way_of(e, r, &mut Scratch::new()).unwrap();
+        assert_eq!(asked(&e, old), Way::AsIs);
+
+        let alone = packed(&[&odd], source_is_new);
+        let beside = packed(&[b"a", &odd, &larger, &odd, b"b"], source_is_new);
+        let list = [&[3, 2][..], &alone, &[2], &beside, &[1, 1, b'z']].concat();
+        let e = entry(ValueType::ListQuicklist2, &list);
+        for (release, is_new) in [(None, source_is_new), (old, false), (new, true)] {
+            assert_eq!(asked(&e, release), Way::As(ValueType::ListQuicklist2));
+            let mut out = Out::new();
+            let mut rewriter = Rewriter::new(release);
+            let to = ValueType::ListQuicklist2;
+            let mut losses = Losses::default();
+            rewriter
+                .value(&e, &templates, to, &mut losses, &mut out)
+                .unwrap();
+            let beside = packed(&[b"a", &odd, &larger, &odd, b"b"], is_new);
+            let plain = [&[1, 0x7f, 0xfa][..], &odd].concat();
+            let want = [&[3][..], &plain, &[2], &beside, &[1, 1, b'z']].concat();
+            assert!(out.as_bytes() == want, "{release:?}");
+        }
+        rewritten(&e, &templates, ValueType::ListQuicklist2);
+
+        let [hash, zset] = [&[&odd[..], b"v"], &[&odd[..], b"1"]].map(|s| packed(s, source_is_new));
+        let set = packed(&[b"m", &odd], source_is_new);
+        for (t, to, body) in [
+            (ValueType::HashListpack, ValueType::Hash, &hash),
+            (ValueType::ZsetListpack, ValueType::Zset2, &zset),
+            (ValueType::SetListpack, ValueType::Set, &set),
+        ] {
+            let e = entry(t, body);
+            assert_eq!(asked(&e, None), Way::As(to));
+            rewritten(&e, &templates, to);
+        }
+
+        // The nodes of a stream, of which this test need not know more: first as they come, then in the other form.
+        let key = [&[16][..], &[0; 16]].concat();
+        let tail = [0; 9];
+        let stream = |new| [&[1][..], &key, &packed(&[b"a", &odd], new), &tail].concat();
+        let body = stream(source_is_new);
+        let e = entry(ValueType::StreamListpacks2, &body);
+        assert_eq!(asked(&e, None), Way::AsIs);
+        for (release, is_new) in [(old, false), (new, true)] {
+            assert_eq!(asked(&e, release), Way::As(ValueType::StreamListpacks2));
+            let (mut out, mut losses) = (Out::new(), Losses::default());
+            let to = ValueType::StreamListpacks2;
+            let mut rewriter = Rewriter::new(release);
+            rewriter
+                .value(&e, &templates, to, &mut losses, &mut out)
+                .unwrap();
+            assert!(out.as_bytes() == stream(is_new), "{release:?}");
+            assert!(losses.is_empty());
+        }
     }
 }

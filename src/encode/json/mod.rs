@@ -413,15 +413,8 @@ impl Json {
         if part.first {
             out.byte(open_bracket(t));
         }
-        let elements = Elements {
-            value_type: t,
-            bytes: part.units,
-            offset: part.offset,
-            min_expiry: part.min_expiry,
-            open: part.open,
-        };
         // A value large enough to be cut is of no template.
-        self.elements(&elements, &Templates::default(), n, part.first, out)?;
+        self.elements(&part.elements(), &Templates::default(), n, part.first, out)?;
         if part.end().is_some() {
             out.byte(close_bracket(t));
         }
