@@ -35,3 +35,7 @@ bench *args:
 # Measure each stage by itself (scan, containers, LZF, escaping ...); a name leaves out the others
 stages *name:
     cargo bench --bench stages -- {{name}}
+
+# Measure a restore into a live server beside redis-cli --pipe; --help tells the options
+bench-live *args:
+    benches/live {{args}}
