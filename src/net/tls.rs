@@ -5,9 +5,11 @@
 use super::{Address, TlsOptions};
 use crate::error::{ErrorKind, RdbError, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,13 +21,18 @@ pub(super) fn client(address: &Address, options: &TlsOptions) -> Result<ClientCo
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| bad(format!("TLS: {e}")))?;
-    let config = if options.insecure {
-        config
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    let verifier: Arc<dyn ServerCertVerifier> = if options.insecure {
+        Arc::new(Anyone(provider))
     } else {
-        config.with_root_certificates(roots(options)?)
+        let (roots, named) = trusted(options)?;
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map_err(|e| bad(format!("TLS: {e}")))?;
+        Arc::new(Trusted { usual, named })
     };
+    let config = config
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let config = match (&options.cert, &options.key) {
         (None, None) => config.with_no_client_auth(),
         (Some(cert), Some(key)) => {
@@ -48,12 +55,13 @@ pub(super) fn client(address: &Address, options: &TlsOptions) -> Result<ClientCo
     ClientConnection::new(Arc::new(config), name).map_err(|e| bad(format!("TLS: {e}")))
 }
 
-/// The certificates to trust.
-fn roots(options: &TlsOptions) -> Result<RootCertStore> {
+/// The authorities to trust, and the certificates of `--cacert` themselves.
+fn trusted(options: &TlsOptions) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
     let mut roots = RootCertStore::empty();
-    let mut told = None;
+    let (mut told, mut named) = (None, Vec::new());
     if let Some(file) = &options.cacert {
-        roots.add_parsable_certificates(certificates(file)?);
+        named = certificates(file)?;
+        roots.add_parsable_certificates(named.iter().cloned());
     }
     if let Some(dir) = &options.cacertdir {
         let found = std::fs::read_dir(dir)
@@ -82,7 +90,7 @@ fn roots(options: &TlsOptions) -> Result<RootCertStore> {
             format!("no certificate to trust{why} (--cacert names one)"),
         ));
     }
-    Ok(roots)
+    Ok((roots, named))
 }
 
 /// The certificates in a file; at least one.
@@ -108,6 +116,60 @@ fn unreadable(what: &str, path: &Path, e: rustls::pki_types::pem::Error) -> RdbE
     match e {
         Error::Io(e) => RdbError::io(what, e),
         e => RdbError::other(ErrorKind::Unsupported, format!("{what}: {e:?}")),
+    }
+}
+
+/// Trusts what an authority has signed; and a certificate that the user has named, which need not be of an authority: one that a server
+/// has signed itself, as `openssl req -x509` makes it, is commonly both.
+#[derive(Debug)]
+struct Trusted {
+    usual: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        cert: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::{CertificateError, Error};
+        let usual = self.usual.verify_server_cert(cert, others, name, ocsp, now);
+        match usual {
+            // Of an authority (which has no kind of error of its own), or of nobody else: the dates are good, or they would be the error.
+            Err(Error::InvalidCertificate(
+                CertificateError::Other(_) | CertificateError::UnknownIssuer,
+            )) if self.named.contains(cert) => {
+                verify_server_name(&ParsedCertificate::try_from(cert)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            usual => usual,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls12_signature(message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.usual.verify_tls13_signature(message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.usual.supported_verify_schemes()
     }
 }
 

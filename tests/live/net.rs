@@ -273,6 +273,9 @@ impl Certificates {
             "subjectAltName=IP:127.0.0.1,DNS:db.example",
         )
         .unwrap();
+        run(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=self -addext subjectAltName=IP:127.0.0.1 -keyout self.key -out self.crt",
+        );
         for who in ["server", "client"] {
             run(&format!(
                 "req -newkey rsa:2048 -nodes -subj /CN={who} -keyout {who}.key -out {who}.csr"
@@ -290,6 +293,11 @@ impl Certificates {
 
     /// A server with TLS on another port, or none if it was built without.
     pub(crate) fn server(&self, installed: &Installed, more: &[&str]) -> Option<(Server, u16)> {
+        self.server_as("server", installed, more)
+    }
+
+    /// The same with another certificate.
+    fn server_as(&self, who: &str, installed: &Installed, more: &[&str]) -> Option<(Server, u16)> {
         if installed.name.starts_with("redis-3.") || installed.name.starts_with("redis-5.") {
             return None; // TLS came with 6.0
         }
@@ -297,8 +305,8 @@ impl Certificates {
         let of = |name: &str| self.path(name).to_str().unwrap().to_owned();
         let (port_text, cert, key, ca) = (
             port.to_string(),
-            of("server.crt"),
-            of("server.key"),
+            of(&format!("{who}.crt")),
+            of(&format!("{who}.key")),
             of("ca.crt"),
         );
         let mut settings = vec![
@@ -425,6 +433,24 @@ fn tls() {
             },
             "without its key",
         );
+        // A certificate that the server has signed itself, as an authority of its own; under its name only.
+        let settings = ["--tls-auth-clients", "no"];
+        let own = certificates.server_as("self", installed, &settings);
+        let (_own, port_of_own) = own.expect("it has TLS");
+        let named = TlsOptions {
+            cacert: path("self.crt"),
+            ..TlsOptions::default()
+        };
+        let url_of_own = &format!("rediss://127.0.0.1:{port_of_own}");
+        with(url_of_own, named.clone()).unwrap();
+        let other = TlsOptions {
+            sni: Some("other.example".into()),
+            ..named.clone()
+        };
+        refused(url_of_own, other, "not good");
+        refused(url_of_own, trusting.clone(), "not good");
+        refused(url, named, "--cacert");
+
         let url = &format!("rediss://127.0.0.1:{plain}");
         refused(url, trusting.clone(), "is that port one for TLS?");
         let e = connect(&format!("redis://127.0.0.1:{port}"))
