@@ -10,6 +10,7 @@
 //!   giant, rewrite                                 which of the types, 1 byte | value as serialized
 //!   resp                                           replies, and commands
 //!   split                                          commands for a target
+//!   journal                                        how far a restore has come
 //! ```
 //!
 //! What must hold, beside that nothing panics: an error lies within the bytes; a walk ends, and stays ended; nothing reaches past
@@ -18,12 +19,14 @@
 
 mod container;
 mod file;
+mod journal;
 mod resp;
 mod split;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
 pub use file::{check, commands, decode, ndjson, once, scan, seeds};
+pub use journal::{JOURNAL, journal};
 pub use resp::resp;
 pub use split::split;
 pub use value::{array, giant, hash, list, module, rewrite, set, stream, zset};

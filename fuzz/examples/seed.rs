@@ -19,6 +19,7 @@ const BY_HAND: &[(&str, &[u8])] = &[
     ("array", b"\x00\x01\x01\x00\x00\x03\x01x"),
     ("resp", b"+OK\r\n:-12\r\n*2\r\n*1\r\n$-1\r\n*0\r\n-ERR no\r\n"),
     ("resp", b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\nhello, world\r\n*1\r\n$4\r\nPING\r\n"),
+    ("journal", rdbtool::fuzz::JOURNAL),
     ("split", b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\nhello, world\r\n*1\r\n$4\r\nPING\r\n"),
 ];
 

@@ -157,6 +157,11 @@ pub(crate) struct Filters {
 impl Filters {
     /// The filter they make.
     pub(crate) fn build(&self) -> anyhow::Result<Filter> {
+        self.build_at(now_ms())
+    }
+
+    /// The same at another time.
+    pub(crate) fn build_at(&self, now_ms: i64) -> anyhow::Result<Filter> {
         let options = rdbtool::filter::Options {
             db: self.db.clone(),
             key: self.key.clone(),
@@ -169,7 +174,7 @@ impl Filters {
             min_size: self.min_size,
             max_size: self.max_size,
         };
-        Filter::new(options, now_ms()).map_err(|e| Usage(e).into())
+        Filter::new(options, now_ms).map_err(|e| Usage(e).into())
     }
 }
 
@@ -223,6 +228,11 @@ pub(crate) struct Transforms {
 impl Transforms {
     /// What they make.
     pub(crate) fn build(&self) -> Transform {
+        self.build_at(now_ms())
+    }
+
+    /// The same at another time.
+    pub(crate) fn build_at(&self, now_ms: i64) -> Transform {
         Transform {
             dbs: match (self.to_db, &self.db_map) {
                 (Some(n), _) => DbMap::All(n),
@@ -232,13 +242,13 @@ impl Transforms {
             strip: self.key_prefix_strip.clone().into(),
             add: self.key_prefix_add.clone().into(),
             ttl: self.ttl,
-            now_ms: now_ms(),
+            now_ms,
         }
     }
 }
 
 /// Milliseconds since 1970.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);

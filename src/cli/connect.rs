@@ -68,6 +68,7 @@ impl Connect {
                 sni: self.sni.clone(),
             },
             timeouts: net::Timeouts::default(),
+            name: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod decode;
 mod dump;
 mod exit;
 mod generate;
+mod position;
 mod restore;
 
 use clap::{Parser, Subcommand};

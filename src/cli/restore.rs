@@ -1,15 +1,17 @@
 //! `rdbtool restore`
 
-use super::common::{Filters, Output, Run, Sources, Transforms, count, hint, size};
+use super::common::{Filters, Output, Run, Sources, Transforms, count, hint, now_ms, size};
 use super::compat::Compat;
 use super::connect::endpoint;
 use super::exit::{Outcome, Usage, tell};
-use rdbtool::Dump;
+use super::position::Position;
 use rdbtool::dump::{Dumped, Format};
 use rdbtool::filter::{OnConflict, Size};
 use rdbtool::sink::Count;
 use rdbtool::target::{self, Target};
+use rdbtool::{Dump, ErrorKind};
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -74,6 +76,13 @@ struct Live {
     #[arg(long, requires = "to")]
     dry_run: bool,
 
+    /// Keep the position in FILE, so that the same command goes on where a run broke off
+    ///
+    /// However it ended, kill -9 and power cuts included. The sources must be files, and they and all options that change the data must be as
+    /// they were. FILE is deleted at the end. Example: --resume restore.position
+    #[arg(long, value_name = "FILE", requires = "to", conflicts_with = "dry_run")]
+    resume: Option<PathBuf>,
+
     /// How many connections; to a cluster, for all masters together, but at least one each
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
@@ -123,6 +132,7 @@ const EXAMPLES: &str = r#"Examples:
   rdbtool restore dump.rdb | redis-cli --pipe
   rdbtool restore dump.rdb --to redis://new:6379
   rdbtool restore --to redis://node1:7000 --on-conflict replace --key 'user:*' dump.rdb
+  rdbtool restore dump.rdb --to redis://new:6379 --resume restore.position
   rdbtool restore --for redis-3.2 dump.rdb | redis-cli --pipe
   rdbtool decode a.rdb | jq -c 'select(.db == 0)' | rdbtool restore - --to redis://new:6379
 
@@ -136,14 +146,24 @@ Exit status:
 const BIG_KEY: u64 = 64 << 20;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let position = match &args.live.resume {
+        Some(path) => {
+            args.sources
+                .refuse_once("--resume reads its sources again")?;
+            Some(Position::open(path)?)
+        }
+        None => None,
+    };
+    // What is gone on with is of the time when it was begun.
+    let now_ms = position.as_ref().map_or_else(now_ms, Position::started_ms);
     let dump = Dump {
         format: Format::Restore {
             big_key: args.big_key.map_or(BIG_KEY, |s| s.0),
             whole: false,
         },
         release: args.compat.release,
-        filter: args.filters.build()?,
-        transform: args.transforms.build(),
+        filter: args.filters.build_at(now_ms)?,
+        transform: args.transforms.build_at(now_ms),
         on_conflict: args.compat.on_conflict(),
         threads: args.run.threads(),
         ignore_checksum: args.run.no_checksum,
@@ -151,7 +171,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         limit: args.filters.limit,
     };
     match &args.to {
-        Some(url) => live(&args, url, dump),
+        Some(url) => live(&args, url, dump, position),
         None => pipe(&args, &dump),
     }
 }
@@ -164,7 +184,12 @@ fn pipe(args: &Args, dump: &Dump) -> anyhow::Result<Outcome> {
 }
 
 /// Into a live server or cluster.
-fn live(args: &Args, url: &str, mut dump: Dump) -> anyhow::Result<Outcome> {
+fn live(
+    args: &Args,
+    url: &str,
+    mut dump: Dump,
+    mut position: Option<Position>,
+) -> anyhow::Result<Outcome> {
     let endpoint = endpoint(url)?;
     let live = &args.live;
     if let Some(db) = endpoint.db {
@@ -178,13 +203,15 @@ fn live(args: &Args, url: &str, mut dump: Dump) -> anyhow::Result<Outcome> {
         Some(Rate::Bytes(n)) => (None, Some(n)),
         None => (None, None),
     };
+    let mut net = args.sources.connect().options();
+    net.name = position.as_ref().map(|p| p.client().to_owned());
     let options = target::Options {
         connections: live.connections.into(),
         pipeline: live.pipeline as usize,
         on_conflict: dump.on_conflict,
         keys_per_second,
         bytes_per_second,
-        net: args.sources.connect().options(),
+        net,
         retry_for: live.retry_for.into(),
         replicas: live.replicas.into(),
         notice: tell,
@@ -205,8 +232,18 @@ fn live(args: &Args, url: &str, mut dump: Dump) -> anyhow::Result<Outcome> {
     args.compat.foresee(&dump, &args.sources)?;
     let mut sources = args.sources.open()?;
     let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
-    if live.flush_target && !live.dry_run {
+    let begun = position.as_ref().is_some_and(Position::is_begun);
+    let flush = live.flush_target && !live.dry_run && !begun;
+    if flush {
         agree(&endpoint.to_string(), live.yes)?;
+    }
+    if let Some(position) = &mut position {
+        position.begin(&endpoint, &sources, &dump)?;
+        if begun && !args.run.quiet {
+            position.announce();
+        }
+    }
+    if flush {
         target.flush().map_err(hint)?;
     }
     let bar = args.run.bar(false);
@@ -226,9 +263,21 @@ fn live(args: &Args, url: &str, mut dump: Dump) -> anyhow::Result<Outcome> {
         ));
         return args.compat.report(&args.run, &names, &dumped, elapsed);
     }
-    let result = dump
-        .run(&mut sources, bar.progress(), &mut target)
-        .and_then(|dumped| target.settle().map(|()| dumped));
+    let (path, resumed) = match position {
+        Some(position) => {
+            let (path, journal) = position.into_parts();
+            (Some(path), target.resume(journal))
+        }
+        None => (None, Ok(())),
+    };
+    let result = resumed
+        .and_then(|()| dump.run(&mut sources, bar.progress(), &mut target))
+        .and_then(|dumped| target.settle().map(|()| dumped))
+        .and_then(|dumped| target.complete().map(|()| dumped));
+    let saved = match &result {
+        Ok(_) => Ok(false),
+        Err(_) => target.suspend(),
+    };
     let elapsed = bar.finish();
     let report = target.report();
     match result {
@@ -238,7 +287,20 @@ fn live(args: &Args, url: &str, mut dump: Dump) -> anyhow::Result<Outcome> {
         }
         Err(e) => {
             arrived(args, &Dumped::default(), report, Outcome::Done);
-            Err(hint(e))
+            let goes_on = matches!(saved, Ok(true))
+                && matches!(
+                    e.kind(),
+                    ErrorKind::Server | ErrorKind::Io | ErrorKind::Conflict
+                );
+            let e = hint(e);
+            match (path, saved) {
+                (_, Err(also)) => Err(anyhow::anyhow!("{e}\n{}", hint(also))),
+                (Some(path), _) if goes_on => Err(anyhow::anyhow!(
+                    "{e}\nhint: once that is mended, the same command goes on from here (--resume {})",
+                    path.display()
+                )),
+                _ => Err(e),
+            }
         }
     }
 }
@@ -252,7 +314,12 @@ fn arrived(args: &Args, dumped: &Dumped, report: &target::Report, outcome: Outco
             size(report.bytes)
         );
         for (n, what) in [
-            (report.skipped, "left alone because they were there"),
+            (report.passed, "done before"),
+            (report.found, "found done when sent again"),
+            (
+                report.skipped + report.skipped_before,
+                "left alone because they were there",
+            ),
             (dumped.converted, "as ordinary commands"),
             (report.failed, "commands refused"),
             (report.retries, "commands sent again"),
@@ -282,6 +349,15 @@ fn arrived(args: &Args, dumped: &Dumped, report: &target::Report, outcome: Outco
             count(report.restarted, "time")
         ));
     }
+    if report.doubtful > 0 {
+        tell(&format!(
+            "{} there when sent again after the interruption, and left alone: sent before it, or in the target before the first run",
+            count(report.doubtful, "key")
+        ));
+        for (db, key) in &report.doubtful_first {
+            tell(&format!("  db {db}, key {key}"));
+        }
+    }
     if report.unconfirmed > 0 {
         tell(&format!(
             "{} not confirmed by as many replicas as wanted",
@@ -290,7 +366,17 @@ fn arrived(args: &Args, dumped: &Dumped, report: &target::Report, outcome: Outco
     }
     match outcome {
         _ if report.failed > 0 => Outcome::Failed,
-        Outcome::Done if report.skipped + report.restarted + report.unconfirmed > 0 => {
+        Outcome::Done
+            if [
+                report.skipped,
+                report.skipped_before,
+                report.doubtful,
+                report.restarted,
+                report.unconfirmed,
+            ]
+            .iter()
+            .any(|&n| n > 0) =>
+        {
             Outcome::Incomplete
         }
         other => other,

@@ -23,6 +23,7 @@ fn function(name: &str) -> fn(&[u8]) {
         "rewrite" => rewrite,
         "resp" => resp,
         "split" => split,
+        "journal" => journal,
         other => panic!("{other}"),
     }
 }
@@ -113,6 +114,26 @@ fn damaged_replies_keep_every_promise() {
     }
     resp(whole);
     split(whole);
+}
+
+#[test]
+fn a_damaged_journal_keeps_every_promise() {
+    let mut dice = Dice(0x0bad_cafe_0bad_cafe);
+    for _ in 0..5000 {
+        let mut broken = JOURNAL.to_vec();
+        for _ in 0..=dice.below(2) {
+            let at = dice.below(broken.len());
+            match dice.below(3) {
+                0 => drop(broken.remove(at)),
+                _ => broken[at] = b"{}[],:\"\\0-e1\n"[dice.below(13)],
+            }
+        }
+        journal(&broken);
+    }
+    journal(JOURNAL);
+    let line = String::from_utf8(JOURNAL.to_vec()).unwrap();
+    let whole = crate::target::journal::State::sealed(line);
+    assert!(crate::target::journal::State::read(whole.as_bytes()).is_ok());
 }
 
 #[test]

@@ -19,6 +19,9 @@ const STEP: usize = 64 << 10;
 /// The most that is shown of what a server says.
 const SHOWN: usize = 300;
 
+/// What connections are called, unless told otherwise.
+const NAME: &str = "rdbtool";
+
 /// A server one can ask.
 #[derive(Debug)]
 pub struct Client {
@@ -73,7 +76,8 @@ impl Client {
             client.must(&[b"SELECT", db.to_string().as_bytes()])?;
         }
         // Not all users may, and Redis before 2.6.9 cannot. A server that wants a password says so at the first thing that matters.
-        match client.call(&[b"CLIENT", b"SETNAME", b"rdbtool"])? {
+        let name = options.name.as_deref().unwrap_or(NAME);
+        match client.call(&[b"CLIENT", b"SETNAME", name.as_bytes()])? {
             // Said to no question, and then the server hangs up.
             Reply::Error(e) if e.starts_with("DENIED") || e.contains("max number of clients") => {
                 Err(client.refused("the connection", &e))

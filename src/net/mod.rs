@@ -42,6 +42,8 @@ pub struct Options {
     pub tls: TlsOptions,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// What CLIENT LIST shows; `rdbtool` unless given.
+    pub name: Option<String>,
 }
 
 /// How to speak TLS: redis-cli's options.

@@ -27,6 +27,9 @@ pub struct Source {
     size: Option<u64>,
 }
 
+/// Bytes at either end of a file that tell it from others.
+const ENDS: usize = 64 << 10;
+
 enum From {
     Map(memmap2::Mmap),
     Bytes(Vec<u8>),
@@ -116,6 +119,30 @@ impl Source {
             From::Bytes(b) => Some(b.len() as u64),
             From::Stream(_) => self.size,
         }
+    }
+
+    /// What tells it from other files, whatever it is called: its size, and a sum of its first and last bytes, which in an RDB file are the
+    /// checksum of all others. `None` for what comes but once.
+    ///
+    /// ```
+    /// use rdbtool::source::Source;
+    /// let of = |bytes: &[u8]| Source::from_bytes("any name", bytes).fingerprint();
+    /// assert_eq!(of(b"REDIS0004\xff").unwrap(), "10 bytes (e3471c0979e66c8e)");
+    /// assert_ne!(of(b"REDIS0004\xff"), of(b"REDIS0003\xff"));
+    /// assert_eq!(Source::from_reader("a pipe", &b""[..]).fingerprint(), None);
+    /// ```
+    pub fn fingerprint(&self) -> Option<String> {
+        let bytes: &[u8] = match &self.from {
+            From::Map(map) => map,
+            From::Bytes(bytes) => bytes,
+            From::Stream(_) => return None,
+        };
+        let ends = bytes.len().min(ENDS);
+        // Not the CRC of RDB files: of all that end with it that is the same.
+        let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        sum.update(&bytes[..ends]);
+        sum.update(&bytes[bytes.len() - ends..]);
+        Some(format!("{} bytes ({:016x})", bytes.len(), sum.finalize()))
     }
 
     /// Looks at the first bytes, unpacks if they are those of gzip or zstd, makes RDB of JSON, and gives a window on an RDB file. `read` counts the

@@ -56,6 +56,8 @@ pub(super) struct Pending {
     pub(super) key: u64,
     /// Whether it begins a key.
     pub(super) first: bool,
+    /// Whether a run before may have done it.
+    pub(super) before: bool,
 }
 
 impl Pending {
@@ -73,6 +75,7 @@ impl Pending {
             ask: 0,
             key: 0,
             first: false,
+            before: false,
         }
     }
 }

@@ -19,6 +19,8 @@
 //! the same key are done. Then the key is named as failed. For want of memory that does not happen on a
 //! server that had a maxmemory when it was opened: there the XADDs of one key go one at a time.
 //!
+//! A stream that was broken off because the process ended is gone on with by its [`Journal`]: see `resume`.
+//!
 //! One thread does it all: it exchanges with each connection until none moves, and then waits for any. Not for: transactions, commands
 //! with several keys, commands whose answer matters.
 
@@ -29,14 +31,17 @@
 )]
 
 mod cluster;
+pub(crate) mod journal;
 mod log;
 mod node;
 mod recover;
 mod report;
+mod resume;
 mod retry;
 mod route;
 pub mod split;
 
+pub use journal::Journal;
 pub use report::{Failure, Report};
 
 use crate::error::{ErrorKind, RdbError, Result};
@@ -50,6 +55,7 @@ use cluster::Map;
 use log::{Pending, Spilled};
 use node::{Kind, Lane, Ledger};
 use report::Marks;
+use resume::Resume;
 use route::{Class, Route};
 use split::{Command, Piece, Split};
 use std::collections::HashMap;
@@ -150,6 +156,8 @@ struct Lanes {
     limited: bool,
     /// The id of each server's run.
     runs: HashMap<String, String>,
+    /// Where to go on, if a run may be gone on with.
+    resume: Option<Resume>,
 
     /// What is being taken in.
     db: u64,
@@ -207,6 +215,8 @@ impl Target {
             marks: Marks::default(),
             on_conflict: options.on_conflict,
             cluster,
+            was_empty: false,
+            conflict: None,
             progress: 0,
             pushed: HashMap::new(),
             asked: Vec::new(),
@@ -223,6 +233,7 @@ impl Target {
             databases,
             limited,
             runs: HashMap::new(),
+            resume: None,
             last_key: 0,
             large: None,
             keys: 0,
@@ -275,7 +286,7 @@ impl Target {
     }
 
     /// Names the place in the stream that has been reached; to be called between two commands. What `position` counts is the
-    /// caller's.
+    /// caller's. A target that [goes on](Target::resume) with a stream names places itself.
     pub fn mark(&mut self, position: u64) {
         self.lanes.ledger.marks.mark(position);
     }
@@ -328,22 +339,28 @@ impl Lanes {
     fn take(&mut self, piece: Piece<'_>) -> Result<()> {
         match piece {
             Piece::Whole(command) => {
-                if let Some((pending, slot)) = self.prepare(&command)? {
+                let prepared = self.prepare(&command)?;
+                self.pass(command.bytes);
+                if let Some((pending, slot)) = prepared {
                     self.place(Kind::Memory(command.bytes), pending, slot)?;
                 }
             }
             Piece::Begin(command) => {
-                if let Some((pending, slot)) = self.prepare(&command)? {
+                let prepared = self.prepare(&command)?;
+                self.pass(command.bytes);
+                if let Some((pending, slot)) = prepared {
                     self.large = Some((Spilled::new(command.bytes)?, pending, slot));
                 }
             }
             Piece::More(bytes) => {
+                self.pass(bytes);
                 if let Some((file, ..)) = &mut self.large {
                     file.push(bytes)?;
                 }
                 self.exchange()?;
             }
             Piece::End(bytes) => {
+                self.pass(bytes);
                 if let Some((mut file, mut pending, slot)) = self.large.take() {
                     file.push(bytes)?;
                     pending.bytes = file.len();
@@ -352,6 +369,14 @@ impl Lanes {
             }
         }
         Ok(())
+    }
+
+    /// So much more of the stream has been looked at.
+    #[inline]
+    fn pass(&mut self, bytes: &[u8]) {
+        if let Some(resume) = &mut self.resume {
+            resume.pass(bytes);
+        }
     }
 
     /// What is known of a command, and its slot if it has a key; nothing if it goes nowhere.
@@ -368,18 +393,27 @@ impl Lanes {
             Route::BehindStreams => (Class::Plain, route::key(command.bytes, command.args)),
         };
         let mut pending = Pending::new(class, command.bytes.len() as u64, self.db);
-        let Some(key) = key else {
-            pending.class = Class::Keyless;
-            return Ok(Some((pending, None)));
+        let slot = match key {
+            Some(key) => {
+                let (slot, of_slot) = route::slot_and_hash(key, self.db);
+                pending.first = of_slot != self.last_key;
+                self.last_key = of_slot;
+                if matches!(class, Class::Push | Class::Delete) {
+                    pending.key = route::identity(self.db, key);
+                    let elements = command.count.saturating_sub(2);
+                    pending.elements = u32::try_from(elements).unwrap_or(u32::MAX);
+                }
+                Some(slot)
+            }
+            None => {
+                pending.class = Class::Keyless;
+                None
+            }
         };
-        let (slot, of_slot) = route::slot_and_hash(key, self.db);
-        pending.first = of_slot != self.last_key;
-        self.last_key = of_slot;
-        if matches!(class, Class::Push | Class::Delete) {
-            pending.key = route::identity(self.db, key);
-            pending.elements = u32::try_from(command.count.saturating_sub(2)).unwrap_or(u32::MAX);
+        if self.resume.is_some() && !self.is_due(command, &mut pending)? {
+            return Ok(None);
         }
-        Ok(Some((pending, Some(slot))))
+        Ok(Some((pending, slot)))
     }
 
     fn select(&mut self, text: &[u8]) -> Result<()> {

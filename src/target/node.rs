@@ -11,6 +11,7 @@
 
 use super::log::{Log, Pending, Spilled, State, key_of};
 use super::report::{Marks, Report};
+use super::resume::known_by;
 use super::retry::{Meaning, Trouble, meaning};
 use super::route::Class;
 use crate::error::{ErrorKind, RdbError, Result, quote, quote_up_to};
@@ -33,6 +34,10 @@ pub(super) struct Ledger {
     pub(super) marks: Marks,
     pub(super) on_conflict: OnConflict,
     pub(super) cluster: bool,
+    /// Whether there was no key before the first run.
+    pub(super) was_empty: bool,
+    /// Which command has found a key that was there.
+    pub(super) conflict: Option<u64>,
     /// Commands that counted as done, and grows.
     pub(super) progress: u64,
     /// How long lists were after the last RPUSH that counts as done.
@@ -370,11 +375,13 @@ fn failed(
             let what = format!("SELECT {}: the server says {}", p.db, shown());
             return Err(fatal(ErrorKind::Server, what));
         }
-        Meaning::Conflict if p.again => {}
+        Meaning::Conflict if p.again && !p.before => {}
+        Meaning::Conflict if p.before => ledger.report.find(p.db, key, ledger.was_empty),
         Meaning::Conflict => match ledger.on_conflict {
             OnConflict::Skip => ledger.report.skipped += 1,
             OnConflict::Replace => ledger.report.fail(p.db, key, text),
             OnConflict::Error => {
+                ledger.conflict = Some(known_by(bytes, p.db));
                 let what = format!(
                     "database {}, key {}: is in the target already (--on-conflict replace or skip)",
                     p.db,
@@ -391,10 +398,11 @@ fn failed(
                 Class::Group => says(b"BUSYGROUP"),
                 _ => exists,
             };
-            match (done && p.again, exists, ledger.on_conflict) {
+            match (done && (p.again || p.before), exists, ledger.on_conflict) {
                 (true, ..) => {}
                 (_, true, OnConflict::Skip) => ledger.report.skipped += 1,
                 (_, true, OnConflict::Error) => {
+                    ledger.conflict = Some(known_by(bytes, p.db));
                     let what = format!(
                         "a function library: the server says {} (--on-conflict replace or skip)",
                         shown()

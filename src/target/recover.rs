@@ -232,7 +232,7 @@ impl Lanes {
     }
 
     /// A conversation with a node.
-    fn client(&self, address: &Address) -> Result<Client> {
+    pub(super) fn client(&self, address: &Address) -> Result<Client> {
         let mut options = self.options.net.clone();
         if !self.runs.is_empty() {
             options.timeouts.connect = options.timeouts.connect.min(CONNECT);
@@ -569,11 +569,15 @@ fn own_id(client: &mut Client) -> Result<Option<i64>> {
         return Ok(Some(id));
     }
     // Before 5.0 it is found by a name that only it has.
+    let was = client.call(&[b"CLIENT", b"GETNAME"])?;
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("rdbtool-{}-{n}", std::process::id());
     client.call(&[b"CLIENT", b"SETNAME", name.as_bytes()])?;
     let list = client.call(&[b"CLIENT", b"LIST"])?;
+    if let Some(was) = was.text() {
+        client.call(&[b"CLIENT", b"SETNAME", was.as_bytes()])?;
+    }
     let name = format!("name={name}");
     let line = list
         .text()

@@ -34,10 +34,20 @@ pub struct Report {
     pub restarted: u64,
     /// Commands that were not confirmed by as many replicas as wanted.
     pub unconfirmed: u64,
+    /// Keys that a run before this one had done, and that were not sent.
+    pub passed: u64,
+    /// Keys that runs before this one left alone.
+    pub skipped_before: u64,
+    /// Keys that a run before may have sent, and that are there.
+    pub found: u64,
+    /// The same where others were there to begin with, so that it is not known whose they are.
+    pub doubtful: u64,
+    /// The first few of those: database and key, quoted.
+    pub doubtful_first: Vec<(u64, String)>,
 }
 
 /// Errors of one kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What the server said, the first of them.
     pub kind: String,
@@ -48,6 +58,19 @@ pub struct Failure {
 }
 
 impl Report {
+    /// Counts a key that is there, and may have been sent by a run before.
+    #[cold]
+    pub(super) fn find(&mut self, db: u64, key: &[u8], was_empty: bool) {
+        if was_empty {
+            self.found += 1;
+            return;
+        }
+        self.doubtful += 1;
+        if self.doubtful_first.len() < TOLD {
+            self.doubtful_first.push((db, quote(key)));
+        }
+    }
+
     /// Counts a failed command.
     #[cold]
     pub(super) fn fail(&mut self, db: u64, key: &[u8], text: &[u8]) {

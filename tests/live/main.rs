@@ -16,6 +16,7 @@ mod net;
 mod replication;
 mod resp;
 mod restored;
+mod resume;
 mod rewritten;
 mod server;
 #[path = "../support/mod.rs"]

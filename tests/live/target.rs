@@ -22,12 +22,12 @@ use crate::resp::{Client, Reply, cmd};
 use crate::server::{Installed, Server, free_port, installed};
 
 /// The newest of those whose name begins so.
-fn some(family: &str) -> Option<&'static Installed> {
+pub(crate) fn some(family: &str) -> Option<&'static Installed> {
     installed()?.iter().rfind(|i| i.name.starts_with(family))
 }
 
 /// A server that may be asked for its digest.
-fn start(installed: &Installed, settings: &[&str]) -> Server {
+pub(crate) fn start(installed: &Installed, settings: &[&str]) -> Server {
     let mut settings = settings.to_vec();
     if !["redis-3.", "redis-5.", "redis-6."]
         .iter()
@@ -134,12 +134,12 @@ fn payload(c: &mut Client) -> Vec<u8> {
     payload
 }
 
-fn digest(server: &Server) -> String {
+pub(crate) fn digest(server: &Server) -> String {
     cmd!(server.client(), "DEBUG", "DIGEST").text()
 }
 
 /// Each key's digest.
-fn digests(c: &mut Client) -> BTreeMap<Vec<u8>, String> {
+pub(crate) fn digests(c: &mut Client) -> BTreeMap<Vec<u8>, String> {
     let keys = cmd!(c, "KEYS", "*").strings();
     keys.into_iter()
         .map(|k| {
@@ -485,12 +485,12 @@ fn without_a_server_it_ends() {
 // --- clusters -------------------------------------------------------------------------
 
 /// Three masters with a third of the slots each, and so many replicas of the first.
-struct Cluster {
-    nodes: Vec<Server>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Server>,
 }
 
 impl Cluster {
-    fn start(installed: &Installed, replicas: usize) -> Cluster {
+    pub(crate) fn start(installed: &Installed, replicas: usize) -> Cluster {
         let nodes: Vec<_> = (0..3 + replicas)
             .map(|_| {
                 start(
@@ -548,7 +548,7 @@ impl Cluster {
     }
 
     /// The digest of every key, and how many there are on all masters together.
-    fn digests(&self, skip: Option<usize>) -> (BTreeMap<Vec<u8>, String>, usize) {
+    pub(crate) fn digests(&self, skip: Option<usize>) -> (BTreeMap<Vec<u8>, String>, usize) {
         let (mut all, mut n) = (BTreeMap::new(), 0);
         for (i, node) in self.nodes.iter().enumerate() {
             let c = &mut match Some(i) == skip {
