@@ -13,12 +13,13 @@ use rdbtool::pipeline::Progress;
 use rdbtool::sink::{Plain, Sink};
 use rdbtool::source::Source;
 use rdbtool::target::{self, Target};
+use serde_json::Value;
 
 use super::assert_same;
 use super::commands::{
     clear, digest, digest_of_file, give, in_common, keys, reads, release, with_debug, written,
 };
-use super::resp::Client;
+use super::resp::{Client, cmd};
 use super::server::{Installed, Server, installed};
 use super::support::{Case, for_each};
 
@@ -160,4 +161,96 @@ fn restored_is_as_if_loaded() {
         }
         assert!(files > 40, "{} was given {files} files only", of.name);
     });
+}
+
+/// What is hard about keys: many databases, names of any bytes, nothing at all, time that has passed, many expiries, much that is pending.
+fn hard(server: &Server, c: &mut Client) {
+    cmd!(c, "DEBUG", "SET-ACTIVE-EXPIRE", "0");
+    for db in 0..16 {
+        cmd!(c, "SELECT", db.to_string());
+        cmd!(c, "SET", b"\xff\x00\r\n*1\r\n$", b"\r\n\x00");
+        cmd!(c, "SET", "", "");
+        cmd!(c, "SET", "expired", "1", "PX", "1");
+        cmd!(c, "RPUSH", "list", "", "\r\n");
+        cmd!(c, "HSET", "hash", "", "");
+    }
+    cmd!(c, "SELECT", "3");
+    let text = "v".repeat(200);
+    let far = 4_102_444_800_000_u64;
+    for i in 0..100 {
+        let fields: Vec<String> = (0..1000).map(|k| format!("field:{i}:{k}")).collect();
+        let mut command = vec!["HSET", "expiring fields"];
+        for f in &fields {
+            command.extend([f, "value"]);
+        }
+        c.must(&command);
+        if super::fill::has_field_expiry(server) {
+            let at = (far + i).to_string();
+            let half = fields.iter().step_by(2).map(String::as_str);
+            let mut command = vec!["HPEXPIREAT", "expiring fields", &at, "FIELDS", "500"];
+            command.extend(half);
+            c.must(&command);
+        }
+        let mut command = vec!["RPUSH", "long list"];
+        command.extend([text.as_str(); 300]);
+        c.must(&command);
+    }
+    for i in 1..=10_000 {
+        cmd!(c, "XADD", "pending", format!("{i}-0"), "i", i.to_string());
+    }
+    cmd!(c, "XGROUP", "CREATE", "pending", "group", "0");
+    for consumer in ["one", "two"] {
+        let read = [
+            "XREADGROUP",
+            "GROUP",
+            "group",
+            consumer,
+            "COUNT",
+            "5000",
+            "STREAMS",
+            "pending",
+            ">",
+        ];
+        c.must(&read);
+    }
+}
+
+#[test]
+fn what_is_hard_about_keys() {
+    for of in super::server::newest(installed().unwrap_or_default()) {
+        let server = Server::start(of, with_debug(of));
+        let c = &mut server.client();
+        hard(&server, c);
+        let file = server.save();
+        for db in 0..16 {
+            cmd!(c, "SELECT", db.to_string());
+            cmd!(c, "GET", "expired"); // which deletes it
+        }
+        let want = digest(c);
+        let (truth, _) = keys(&server.save());
+        // A target that takes little at once; values as ordinary commands where they are larger than that, or than much less.
+        let settings = [with_debug(of), &["--proto-max-bulk-len", "1mb"]].concat();
+        let target = Server::start(of, &settings);
+        let url = format!("redis://127.0.0.1:{}", target.port());
+        for big_key in ["1gb", "50kb"] {
+            let what = format!("{}, --big-key {big_key}", of.name);
+            let out = std::process::Command::new(env!("CARGO_BIN_EXE_rdbtool"))
+                .args(["restore", "-q", "--on-conflict", "replace", "--to", &url])
+                .args(["--big-key", big_key])
+                .arg(&file)
+                .output()
+                .unwrap();
+            // As commands the consumers' times are not kept, which is said.
+            let said = String::from_utf8_lossy(&out.stderr);
+            assert!(matches!(out.status.code(), Some(0 | 3)), "{what}: {said}");
+            let c = &mut target.client();
+            assert!(digest(c) == want, "{what}: another digest");
+            let (held, _) = keys(&target.save());
+            assert_eq!(held.len(), truth.len(), "{what}");
+            for (key, line) in &truth {
+                let shown = format!("{what}: {}", line["key"]);
+                assert_same(&shown, held.get(key).unwrap_or(&Value::Null), line);
+            }
+        }
+    }
 }
