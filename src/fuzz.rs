@@ -11,6 +11,7 @@
 //!   resp                                           replies, and commands
 //!   split                                          commands for a target
 //!   journal                                        how far a restore has come
+//!   topology                                       which node has which slots
 //! ```
 //!
 //! What must hold, beside that nothing panics: an error lies within the bytes; a walk ends, and stays ended; nothing reaches past
@@ -22,6 +23,7 @@ mod file;
 mod journal;
 mod resp;
 mod split;
+mod topology;
 mod value;
 
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
@@ -29,6 +31,7 @@ pub use file::{check, commands, decode, ndjson, once, scan, seeds};
 pub use journal::{JOURNAL, journal};
 pub use resp::resp;
 pub use split::split;
+pub use topology::topology;
 pub use value::{array, giant, hash, list, module, rewrite, set, stream, zset};
 
 use crate::error::RdbError;

@@ -21,6 +21,11 @@ const BY_HAND: &[(&str, &[u8])] = &[
     ("resp", b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\nhello, world\r\n*1\r\n$4\r\nPING\r\n"),
     ("journal", rdbtool::fuzz::JOURNAL),
     ("split", b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$12\r\nhello, world\r\n*1\r\n$4\r\nPING\r\n"),
+    ("topology", b"0\n5460\nh\n7000\n0123456789012345678901234567890123456789\n\n5461\n16383\nh\n7001\n"),
+    ("topology", b"1) 1) \"slots\"\n   2) 1) (integer) 0\n      2) (integer) 16383\n   3) \"nodes\"\n   4) 1) 1) \"id\"\n         2) \"\"\n         3) \"role\"\n         4) \"master\"\n         5) \"port\"\n         6) (integer) 7\n"),
+    ("topology", b"0123456789012345678901234567890123456789 h:1@2,n,k=v myself,master - 0 0 1 connected 0-9 10 11-16383\nvars currentEpoch 3\n"),
+    ("topology", b"[[0,16383,[\"h\",7,\"\",{}]]]"),
+    ("topology", b"{\"nodes\":[{\"slots\":\"0-8191\",\"address\":\"h:1\"},{\"slots\":\"8192-16383\"}]}"),
 ];
 
 fn main() -> std::io::Result<()> {

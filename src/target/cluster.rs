@@ -1,14 +1,10 @@
 //! Which node has which slots.
 //!
-//! ```text
-//!   CLUSTER SLOTS     [[0, 5460, [host, port, id, ...], replica ...], [5461, 10922, ...], ...]
-//!     host    empty or nothing: the one that was asked;  a name, if the cluster prefers those
-//! ```
-//!
-//! Source: answers of Redis 3.2 to 8.6 and Valkey 8.1 and 9, all of which know it.
+//! By CLUSTER SLOTS, which all releases know, and then by what single commands are told.
 
 use super::retry::node_at;
 use crate::cluster::slot::SLOTS;
+use crate::cluster::topology::read::slot_ranges;
 use crate::net::Address;
 use crate::resp::Reply;
 
@@ -38,22 +34,14 @@ impl Map {
             slots: vec![0; usize::from(SLOTS)],
             ..Map::default()
         };
-        for range in reply.array()? {
-            let [start, end, nodes @ ..] = range.array()? else {
-                return None;
-            };
-            let (start, end) = (slot(start)?, slot(end)?);
-            for (i, node) in nodes.iter().enumerate() {
-                let [host, port, ..] = node.array()? else {
-                    return None;
-                };
-                let port = u16::try_from(port.int()?).ok()?;
-                let address = node_at(host.text().unwrap_or_default(), port, asked)?;
+        for range in slot_ranges(reply)? {
+            for (i, &(host, port, _)) in range.nodes.iter().enumerate() {
+                let address = node_at(host, port, asked)?;
                 if !map.nodes.contains(&address) {
                     map.nodes.push(address.clone());
                 }
                 if i == 0 {
-                    for s in start..=end {
+                    for s in range.first..=range.last {
                         map.set(s, &address);
                     }
                 }
@@ -87,10 +75,6 @@ impl Map {
     pub(super) fn hole(&self) -> Option<usize> {
         self.slots.iter().position(|&s| s == 0)
     }
-}
-
-fn slot(reply: &Reply) -> Option<u16> {
-    u16::try_from(reply.int()?).ok().filter(|&s| s < SLOTS)
 }
 
 #[cfg(test)]

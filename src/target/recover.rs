@@ -18,6 +18,7 @@ use super::retry::{Trouble, of_conversation, pause};
 use super::route::{self, Class};
 use super::{Lanes, Map, refused};
 use crate::cluster::slot::slot;
+use crate::cluster::topology::read::unreadable;
 use crate::error::{ErrorKind, RdbError, Result, quote};
 use crate::net::{Address, Client, Role};
 use crate::resp::Reply;
@@ -208,8 +209,7 @@ impl Lanes {
                     }
                     Some(map) => best = best.or(Some(map)),
                     None => {
-                        let what = format!("CLUSTER SLOTS: the server says {reply}");
-                        let e = RdbError::other(ErrorKind::Server, what);
+                        let e = unreadable("CLUSTER SLOTS", &reply);
                         return Err(e.with_file(&address.to_string()));
                     }
                 },
