@@ -5,11 +5,12 @@ use crate::encode::commands::{self, Commands};
 use crate::encode::loss::Losses;
 use crate::encode::rdb::Rdb;
 use crate::encode::restore::{self, Restore};
+use crate::encode::route::{self, Routed, Router};
 use crate::error::Result;
-use crate::filter::{Filter, OnConflict, Transform, Unique};
+use crate::filter::{Filter, OnConflict, Told, Transform, Unique};
 use crate::out::Out;
 use crate::pipeline::{self, OnError, Options, Progress, Summary};
-use crate::rdb::header::{Dialect, Header, NEWEST_REDIS};
+use crate::rdb::header::Header;
 use crate::rdb::release::Release;
 use crate::rdb::{crc64, write};
 use crate::resp;
@@ -109,11 +110,26 @@ impl Dump {
                 header: &header,
                 crc: None,
             };
-            let dumped = self.each(sources, progress, &mut file, &header)?;
+            let dumped = self.each(sources, progress, &mut file, &header, None)?;
             file.end()?;
             return Ok(dumped);
         }
-        self.each(sources, progress, sink, &OnceLock::new())
+        self.each(sources, progress, sink, &OnceLock::new(), None)
+    }
+
+    /// The same in frames, as [`Out`] has them, for the nodes of a cluster. `header` becomes that of the RDB files, if they are to be
+    /// some. A key that comes twice is told to `told`; what is written is one of them, the last under [`OnConflict::Replace`] and
+    /// otherwise the first.
+    pub fn routed(
+        &self,
+        sources: &mut [Source],
+        progress: &Progress,
+        sink: &mut dyn Sink,
+        header: &OnceLock<Header>,
+        router: &Router<'_>,
+        told: Told,
+    ) -> Result<Dumped> {
+        self.each(sources, progress, sink, header, Some((router, told)))
     }
 
     /// What a run would come to, without writing anything.
@@ -127,13 +143,19 @@ impl Dump {
         progress: &Progress,
         sink: &mut dyn Sink,
         header: &OnceLock<Header>,
+        routed: Option<(&Router<'_>, Told)>,
     ) -> Result<Dumped> {
         let merges = sources.len() > 1 || self.transform.merges();
         let rdb = self.format == Format::Rdb;
-        // Commands that delete, or replace, what is there need not be told apart.
-        let unique = (merges && (rdb || self.on_conflict != OnConflict::Replace))
-            .then(|| Unique::new(self.on_conflict == OnConflict::Error));
-        if merges && rdb && self.on_conflict == OnConflict::Replace {
+        let (router, told) = routed.unzip();
+        // Commands that delete, or replace, what is there need not be told apart; but for nodes that are empty nothing is deleted.
+        let firsts = rdb || router.is_some();
+        let unique =
+            (merges && (firsts || self.on_conflict != OnConflict::Replace)).then(|| match told {
+                Some(told) => Unique::telling(told),
+                None => Unique::new(self.on_conflict == OnConflict::Error),
+            });
+        if merges && firsts && self.on_conflict == OnConflict::Replace {
             // The last one counts: so the last source comes first, and later ones are left out.
             sources.reverse();
         }
@@ -155,17 +177,18 @@ impl Dump {
             };
             if i > 0 || self.transform.db(0) != 0 {
                 // A file need not say which database it begins with.
+                let db = self.transform.db(0);
                 let mut out = Out::new();
-                match rdb {
-                    true => write::select_db(self.transform.db(0), &mut out),
-                    false => resp::write::command(
-                        &[b"SELECT", self.transform.db(0).to_string().as_bytes()],
-                        &mut out,
-                    ),
+                match (router, rdb) {
+                    (Some(_), _) => route::select(db, &mut out),
+                    (None, true) => write::select_db(db, &mut out),
+                    (None, false) => {
+                        resp::write::command(&[b"SELECT", db.to_string().as_bytes()], &mut out);
+                    }
                 }
                 sink.write(out.as_bytes())?;
             }
-            let replace = self.on_conflict == OnConflict::Replace;
+            let replace = self.on_conflict == OnConflict::Replace && router.is_none();
             let release = |source: Header| match (self.release, rdb) {
                 (None, true) => {
                     let first = *header.get_or_init(|| source);
@@ -177,6 +200,7 @@ impl Dump {
                 options: &options,
                 progress,
                 sink,
+                router,
             };
             let summary = match self.format {
                 Format::Aof => run.with(
@@ -223,17 +247,12 @@ impl Dump {
     }
 }
 
-/// What an RDB file without a source is.
-const NEWEST: Header = Header {
-    dialect: Dialect::Redis,
-    version: NEWEST_REDIS,
-};
-
 /// One source, with whichever encoder.
 struct Run<'r, 's> {
     options: &'r Options<'r>,
     progress: &'r Progress,
     sink: &'s mut dyn Sink,
+    router: Option<&'r Router<'r>>,
 }
 
 impl Run<'_, '_> {
@@ -244,8 +263,21 @@ impl Run<'_, '_> {
         encoder: impl Fn(Header) -> E + Sync,
         losses: impl Fn(E) -> (Losses, u64),
     ) -> Result<Summary> {
-        let (summary, encoders) =
-            pipeline::run(source, self.options, self.progress, self.sink, encoder)?;
+        let Run {
+            options,
+            progress,
+            sink,
+            router,
+        } = self;
+        let (summary, encoders) = match router {
+            None => pipeline::run(source, options, progress, sink, encoder)?,
+            Some(router) => {
+                let routed = |header| Routed::new(encoder(header), router);
+                let (summary, encoders) = pipeline::run(source, options, progress, sink, routed)?;
+                let inner = encoders.into_iter().map(Routed::into_inner).collect();
+                (summary, inner)
+            }
+        };
         for e in encoders {
             let (lost, converted) = losses(e);
             dumped.losses.merge(lost);
@@ -267,7 +299,7 @@ struct RdbFile<'s, 'h> {
 impl RdbFile<'_, '_> {
     fn end(&mut self) -> Result<()> {
         self.write(&[])?;
-        let header = self.header.get().copied().unwrap_or(NEWEST);
+        let header = self.header.get().copied().unwrap_or(Header::NEWEST);
         self.sink
             .write(&write::file_end(self.crc.unwrap_or_default(), header))
     }
@@ -283,7 +315,7 @@ impl RdbFile<'_, '_> {
 impl Sink for RdbFile<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if self.crc.is_none() {
-            let header = self.header.get().copied().unwrap_or(NEWEST);
+            let header = self.header.get().copied().unwrap_or(Header::NEWEST);
             self.pass(&write::header(header))?;
         }
         self.pass(bytes)

@@ -82,13 +82,13 @@
 //! |---|---|
 //! | [`error`], [`cursor`] | what everything stands on: the one error; checked reads that know their place in the file |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
-//! | [`cluster`], [`filter`] | which slot a key belongs to; which keys are wanted |
+//! | [`cluster`], [`filter`] | which slot a key belongs to, and which node a slot; which keys are wanted |
 //! | [`resp`], [`net`], [`replication`] | the protocol of the servers; connections to them; a live server as a source |
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
 //! | [`source`] | where bytes come from: told apart, mapped or read, unpacked, made from JSON |
 //! | [`sink`], [`pipeline`] | where bytes go; from a source through all of these to a sink, on all cores |
 //! | [`target`] | a live server or cluster as a sink for commands |
-//! | [`decode`], [`verify`] | the high level: files as JSON; whether a file is whole |
+//! | [`decode`], [`dump`], [`seed`], [`verify`] | the high level: files as JSON; for servers; for the nodes of a cluster; whether a file is whole |
 //! | [`fuzz`] | an entry for fuzzers |
 
 pub mod cluster;
@@ -106,6 +106,7 @@ pub mod pipeline;
 pub mod rdb;
 pub mod replication;
 pub mod resp;
+pub mod seed;
 pub mod sink;
 pub mod source;
 pub mod target;
@@ -115,3 +116,4 @@ pub use decode::Decode;
 pub use dump::Dump;
 pub use error::{ErrorKind, RdbError, Result, quote};
 pub use pipeline::Progress;
+pub use seed::Seed;

@@ -966,7 +966,15 @@ fn progress() {
 
 // ---- help -------------------------------------------------------------------------------------------------------------
 
-const SUBCOMMANDS: [&str; 6] = ["decode", "restore", "dump", "check", "completions", "man"];
+const SUBCOMMANDS: [&str; 7] = [
+    "decode",
+    "restore",
+    "dump",
+    "split",
+    "check",
+    "completions",
+    "man",
+];
 
 /// Help as it is where no terminal says how wide it is.
 fn help(args: &[&str]) -> String {

@@ -66,6 +66,16 @@ impl Compat {
         sources.refuse_once("--strict reads its sources twice")?;
         let mut sources = sources.open()?;
         let dumped = dump.dry(&mut sources, &Progress::new()).map_err(hint)?;
+        self.refuse_losses(&dumped)
+    }
+
+    /// Whether nothing shall be written if not all can be kept.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Fails if not all could be kept.
+    pub(crate) fn refuse_losses(&self, dumped: &Dumped) -> anyhow::Result<()> {
         if dumped.losses.is_empty() {
             return Ok(());
         }

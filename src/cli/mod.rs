@@ -12,6 +12,7 @@ mod exit;
 mod generate;
 mod position;
 mod restore;
+mod split;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ Examples:
   rdbtool restore --for redis-6.2 dump.rdb | redis-cli --pipe
   rdbtool dump dump.rdb > appendonly.aof
   rdbtool dump --format rdb --key 'user:*' -o users.rdb dump.rdb
+  rdbtool split dump.rdb --nodes 3 -o seed
   rdbtool check backup/*.rdb.gz
 
 Exit status:
@@ -55,6 +57,7 @@ enum Command {
     Decode(decode::Args),
     Restore(restore::Args),
     Dump(dump::Args),
+    Split(split::Args),
     Check(check::Args),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -74,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Decode(args) => decode::run(args),
         Command::Restore(args) => restore::run(args),
         Command::Dump(args) => dump::run(args),
+        Command::Split(args) => split::run(args),
         Command::Check(args) => check::run(args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

@@ -6,6 +6,7 @@ pub mod json;
 pub mod loss;
 pub mod rdb;
 pub mod restore;
+pub mod route;
 
 use crate::error::Result;
 use crate::out::Out;

@@ -20,7 +20,7 @@ mod value;
 
 pub use key::{Glob, SlotSet, parse_regex};
 pub use transform::{DbMap, Renamed, Transform, Ttl};
-pub use unique::{OnConflict, Unique};
+pub use unique::{OnConflict, Told, Unique};
 pub use value::{Expired, Expires, Moment, Size, TypeSet};
 
 use std::str::FromStr;

@@ -21,13 +21,24 @@ pub enum OnConflict {
     Skip,
 }
 
+/// Is told the database and the name of each key that is there already.
+pub type Told = Box<dyn FnMut(u64, &[u8]) -> Result<()> + Send>;
+
 /// The keys there have been.
-#[derive(Debug)]
 pub struct Unique {
     seen: Mutex<HashSet<u128>>,
     hashers: [RandomState; 2],
     refuse: bool,
     twice: AtomicU64,
+    told: Option<Mutex<Told>>,
+}
+
+impl std::fmt::Debug for Unique {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unique")
+            .field("twice", &self.twice)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Unique {
@@ -38,6 +49,15 @@ impl Unique {
             hashers: [RandomState::new(), RandomState::new()],
             refuse,
             twice: AtomicU64::new(0),
+            told: None,
+        }
+    }
+
+    /// None yet, and `told` is told of each that comes again.
+    pub fn telling(told: Told) -> Self {
+        Unique {
+            told: Some(Mutex::new(told)),
+            ..Unique::new(false)
         }
     }
 
@@ -55,7 +75,12 @@ impl Unique {
                 format!("key {} is in database {db} already", quote(key)),
             ));
         }
+        drop(seen);
         self.twice.fetch_add(1, Ordering::Relaxed);
+        if let Some(told) = &self.told {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told(db, key)?;
+        }
         Ok(false)
     }
 
@@ -80,5 +105,18 @@ mod tests {
         assert!(refusing.is_first(0, b"a", 9).unwrap());
         let e = refusing.is_first(0, b"a", 9).unwrap_err();
         assert!(e.to_string().contains("key \"a\""), "{e}");
+        let list = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let to = list.clone();
+        let telling = Unique::telling(Box::new(move |db, key| {
+            to.lock().unwrap().push((db, key.to_vec()));
+            Ok(())
+        }));
+        for key in [&b"a"[..], b"b", b"a", b"a"] {
+            telling.is_first(2, key, 9).unwrap();
+        }
+        assert_eq!(
+            *list.lock().unwrap(),
+            [(2, b"a".to_vec()), (2, b"a".to_vec())]
+        );
     }
 }

@@ -37,6 +37,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// The newest there is of Redis: for a file that is made of nothing.
+    pub const NEWEST: Header = Header {
+        dialect: Dialect::Redis,
+        version: NEWEST_REDIS,
+    };
+
     /// Whether `bytes` begin as an RDB file does.
     pub fn is_magic(bytes: &[u8]) -> bool {
         bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY")

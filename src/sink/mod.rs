@@ -1,6 +1,8 @@
 //! Ordered bytes to somewhere.
 
+pub mod dir;
 pub mod file;
+pub mod lanes;
 
 use crate::error::{RdbError, Result};
 use std::io::Write;

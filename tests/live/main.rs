@@ -18,6 +18,7 @@ mod resp;
 mod restored;
 mod resume;
 mod rewritten;
+mod seed;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;

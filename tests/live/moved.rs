@@ -203,7 +203,7 @@ fn pipe(what: &str, server: &Server, commands: &[u8]) {
 }
 
 /// How many commands there are.
-fn commands_in(mut bytes: &[u8]) -> usize {
+pub(crate) fn commands_in(mut bytes: &[u8]) -> usize {
     let number = |kind: u8, bytes: &mut &[u8]| -> usize {
         assert_eq!(bytes[0], kind);
         let end = bytes.iter().position(|&b| b == b'\r').unwrap();

@@ -95,6 +95,15 @@ pub(crate) struct Server {
     pub(crate) version: (u32, u32),
 }
 
+impl Installed {
+    /// The command line client of this installation, if it has one.
+    pub(crate) fn cli(&self) -> Option<PathBuf> {
+        let name = self.program.file_name()?.to_str()?.replace("server", "cli");
+        let cli = self.program.with_file_name(name);
+        cli.exists().then_some(cli)
+    }
+}
+
 impl Server {
     /// Starts a server with these settings beside the usual ones, and waits until it answers.
     pub(crate) fn start(installed: &Installed, settings: &[&str]) -> Self {
@@ -120,13 +129,24 @@ impl Server {
         settings: &[&str],
         dump: &[u8],
     ) -> Result<Self, String> {
-        let port = free_port();
+        Self::try_start_at(installed, free_port(), settings, |dir| {
+            if !dump.is_empty() {
+                fs::write(dir.join("dump.rdb"), dump).expect("a file for the server");
+            }
+        })
+    }
+
+    /// The same on a port, in a directory that has been prepared.
+    pub(crate) fn try_start_at(
+        installed: &Installed,
+        port: u16,
+        settings: &[&str],
+        prepare: impl FnOnce(&Path),
+    ) -> Result<Self, String> {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("server-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).expect("a directory for the server");
-        if !dump.is_empty() {
-            fs::write(dir.join("dump.rdb"), dump).expect("a file for the server");
-        }
+        prepare(&dir);
         let log = dir.join("log");
         let settings: Vec<_> = settings.iter().map(|&s| s.to_owned()).collect();
         let child = spawn(&installed.program, port, &dir, &settings)?;
@@ -144,6 +164,17 @@ impl Server {
             true => Ok(server),
             false => Err(fs::read_to_string(&log).unwrap_or_default()),
         }
+    }
+
+    /// Where it keeps its files.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Starts it again after it has been killed, with other settings and what it has on disk.
+    pub(crate) fn restart_with(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|&s| s.to_owned()).collect();
+        self.restart();
     }
 
     /// Waits until it answers, or is gone.
@@ -254,12 +285,13 @@ impl Drop for Server {
     }
 }
 
-/// A port nobody listens on, low enough that a cluster bus has its own 10000 above.
+/// A port nobody listens on, low enough that a cluster bus has its own 10000 above, and that also below those which the system gives to
+/// whoever connects.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 20_000).unwrap_or(0);
+    let start = u16::try_from(std::process::id() % 12_000).unwrap_or(0);
     loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = 10_500 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         if [port, port + 10_000]
             .iter()
             .all(|p| TcpListener::bind(("127.0.0.1", *p)).is_ok())

@@ -58,12 +58,13 @@ pub(super) fn ends(n: u16, weights: &[u64]) -> Vec<u16> {
         // Not so far that the nodes behind have no slot, and not so near that they have too much.
         let most = all - (left - 1);
         let may = |end: usize| {
-            before(end) - before(first) <= limit
-                && needed.get(end).is_some_and(|&k| k < left)
+            before(end) - before(first) <= limit && needed.get(end).is_some_and(|&k| k < left)
         };
         let share = (sum - before(first)) / (left as u128);
         let off = |end: usize| (before(end) - before(first)).abs_diff(share);
-        let end = (first + 1..=most).filter(|&e| may(e)).min_by_key(|&e| off(e));
+        let end = (first + 1..=most)
+            .filter(|&e| may(e))
+            .min_by_key(|&e| off(e));
         let end = match left {
             1 => all,
             _ => end.unwrap_or(first + 1),

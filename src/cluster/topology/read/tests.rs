@@ -46,7 +46,8 @@ fn forms() -> Vec<(&'static str, String)> {
     };
     let shards = [
         shard(10923, 16383, 31002, C),
-        "slots\n\nnodes\nid\n1111111111111111111111111111111111111111\nport\n7\nrole\nmaster\n".to_owned(),
+        "slots\n\nnodes\nid\n1111111111111111111111111111111111111111\nport\n7\nrole\nmaster\n"
+            .to_owned(),
         shard(0, 5460, 31000, A),
         shard(5461, 10922, 31001, B),
     ];
@@ -137,7 +138,8 @@ fn forms() -> Vec<(&'static str, String)> {
 #[test]
 fn every_form_tells_the_same() {
     for (name, text) in forms() {
-        let t = topology(text.as_bytes(), Some("127.0.0.1")).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let t =
+            topology(text.as_bytes(), Some("127.0.0.1")).unwrap_or_else(|e| panic!("{name}: {e}"));
         let got: Vec<_> = t
             .nodes()
             .iter()
@@ -147,7 +149,11 @@ fn every_form_tells_the_same() {
         let want = [
             (id(A), "127.0.0.1:31000".to_owned(), "0-5460".to_owned()),
             (id(B), "127.0.0.1:31001".to_owned(), "5461-10922".to_owned()),
-            (id(C), "127.0.0.1:31002".to_owned(), "10923-16383".to_owned()),
+            (
+                id(C),
+                "127.0.0.1:31002".to_owned(),
+                "10923-16383".to_owned(),
+            ),
         ];
         assert_eq!(got, want, "{name}");
         assert_eq!((t.owner(5460), t.owner(5461), t.owner(16383)), (0, 1, 2));
@@ -158,7 +164,11 @@ fn every_form_tells_the_same() {
 fn what_was_planned_keeps_its_order() {
     let t = topology(br#"["8192-16383", "0-8191"]"#, None).unwrap();
     assert_eq!((t.owner(0), t.owner(16383)), (1, 0));
-    let t = topology(br#"[{"slots":"100-16383"},{"slots":"0-99","address":"[::1]:7"}]"#, None).unwrap();
+    let t = topology(
+        br#"[{"slots":"100-16383"},{"slots":"0-99","address":"[::1]:7"}]"#,
+        None,
+    )
+    .unwrap();
     assert_eq!(t.nodes()[1].to_string(), "[::1]:7");
 }
 
@@ -172,40 +182,100 @@ fn one_clear_line_each() {
     let rows: Vec<(String, &str)> = vec![
         (String::new(), "nothing where nodes.conf"),
         ("hello".to_owned(), "\"hello\" where nodes.conf"),
-        ("(error) ERR This instance has cluster support disabled".to_owned(), "where nodes.conf"),
-        (two("0-8191", "8000-16383"), "line 2: slot 8000 is given to 127.0.0.1:7000 and to 127.0.0.1:7000"),
-        (two("0-8191", "8193-16383"), "1 of 16384 slots have no node: 8192"),
-        (two("0-10 20 30 40 50 60 70", "100"), "slots have no node: 11-19,21-29,31-39,41-49,51-59 ..."),
-        (two("0-8191", "8192-16384"), "line 2: node 60296537e40ba2e95d15eaed6faeb960c707b6a7: \"8192-16384\" where slots"),
+        (
+            "(error) ERR This instance has cluster support disabled".to_owned(),
+            "where nodes.conf",
+        ),
+        (
+            two("0-8191", "8000-16383"),
+            "line 2: slot 8000 is given to 127.0.0.1:7000 and to 127.0.0.1:7000",
+        ),
+        (
+            two("0-8191", "8193-16383"),
+            "1 of 16384 slots have no node: 8192",
+        ),
+        (
+            two("0-10 20 30 40 50 60 70", "100"),
+            "slots have no node: 11-19,21-29,31-39,41-49,51-59 ...",
+        ),
+        (
+            two("0-8191", "8192-16384"),
+            "line 2: node 60296537e40ba2e95d15eaed6faeb960c707b6a7: \"8192-16384\" where slots",
+        ),
         (two("0-8191", "x"), "\"x\" where slots are expected"),
-        (two("0-16383", &format!("[7->-{A}]")), "line 2: slot 7 is on its way from node 6029"),
-        (two("0-16383", &format!("[7-<-{A}]")), "line 2: slot 7 is on its way to node 6029"),
-        (line(A, "master,fail", "0-16383"), "has failed, and slots 0-16383 are its own"),
+        (
+            two("0-16383", &format!("[7->-{A}]")),
+            "line 2: slot 7 is on its way from node 6029",
+        ),
+        (
+            two("0-16383", &format!("[7-<-{A}]")),
+            "line 2: slot 7 is on its way to node 6029",
+        ),
+        (
+            line(A, "master,fail", "0-16383"),
+            "has failed, and slots 0-16383 are its own",
+        ),
         (line(A, "master,noaddr", "0-16383"), "has no known address"),
-        (line(A, "handshake", "0-16383"), "is not part of the cluster yet"),
+        (
+            line(A, "handshake", "0-16383"),
+            "is not part of the cluster yet",
+        ),
         (line(A, "master", "5-3"), "5-3 is no range of slots"),
         (line(A, "master", "").repeat(2), "no node has any slot"),
-        (format!("{}\n{A} 1.2.3.4:7 master - 0", line(A, "master", "0-16383").trim()), "line 2: node d826a972ba028ae0e1c8883f1a4f04990e99fd47: the line ends where a time is expected"),
-        (line(A, "master", "0-16383") + "junk", "line 2: \"junk\" where a node's id"),
+        (
+            format!(
+                "{}\n{A} 1.2.3.4:7 master - 0",
+                line(A, "master", "0-16383").trim()
+            ),
+            "line 2: node d826a972ba028ae0e1c8883f1a4f04990e99fd47: the line ends where a time is expected",
+        ),
+        (
+            line(A, "master", "0-16383") + "junk",
+            "line 2: \"junk\" where a node's id",
+        ),
         ("*1\r\n*3\r\n:0\r\n".to_owned(), "ends before it is whole"),
         (":5\r\n".to_owned(), "where nodes.conf"),
-        ("*1\r\n$5\r\nhello\r\n".to_owned(), "\"hello\" where an answer to CLUSTER SLOTS or SHARDS"),
+        (
+            "*1\r\n$5\r\nhello\r\n".to_owned(),
+            "\"hello\" where an answer to CLUSTER SLOTS or SHARDS",
+        ),
         ("*0\r\n".to_owned(), "without anything in it"),
         ("%1\r\n".to_owned(), "version 3 of the protocol"),
         ("0\n".to_owned(), "where the first and last slot"),
         ("0\n16383\n".to_owned(), "no host and port"),
         ("0\n16383\n\n7000\n".to_owned(), "neither a host nor an id"),
-        (format!("0\n16383\nh\n7000\n{A}\n\n5\n5\nh\n7001\n{B}\n"), "slot 5 is given to h:7000 and to h:7001"),
-        ("1) 1) (integer) 0\n   2) what\n".to_owned(), "line 2: \"what\" in what a CLI printed"),
-        ("slots\n0\n16383\nnodes\nid\n\nrole\nmaster\nhealth\nfail\n".to_owned(), "slots 0-16383 have no master that is well"),
-        ("slots\n0\n".to_owned(), "slot 0 begins a range that has no end"),
+        (
+            format!("0\n16383\nh\n7000\n{A}\n\n5\n5\nh\n7001\n{B}\n"),
+            "slot 5 is given to h:7000 and to h:7001",
+        ),
+        (
+            "1) 1) (integer) 0\n   2) what\n".to_owned(),
+            "line 2: \"what\" in what a CLI printed",
+        ),
+        (
+            "slots\n0\n16383\nnodes\nid\n\nrole\nmaster\nhealth\nfail\n".to_owned(),
+            "slots 0-16383 have no master that is well",
+        ),
+        (
+            "slots\n0\n".to_owned(),
+            "slot 0 begins a range that has no end",
+        ),
         ("[1".to_owned(), "JSON that cannot be read"),
         ("{}".to_owned(), "without an array \"nodes\""),
         ("[\"0-16384\"]".to_owned(), "node 1: \"0-16384\" is no slot"),
-        ("[\"0-100\", \"100-16383\"]".to_owned(), "node 2: slot 100 is given to node 1 and to node 2"),
+        (
+            "[\"0-100\", \"100-16383\"]".to_owned(),
+            "node 2: slot 100 is given to node 1 and to node 2",
+        ),
         ("[{\"address\": \"h:1\"}]".to_owned(), "no \"slots\""),
-        ("[{\"slots\": \"0-16383\", \"address\": \"h\"}]".to_owned(), "\"h\" is no HOST:PORT"),
-        ("[{\"slots\": \"0-16383\", \"id\": \"x\"}]".to_owned(), "\"x\" is no id"),
+        (
+            "[{\"slots\": \"0-16383\", \"address\": \"h\"}]".to_owned(),
+            "\"h\" is no HOST:PORT",
+        ),
+        (
+            "[{\"slots\": \"0-16383\", \"id\": \"x\"}]".to_owned(),
+            "\"x\" is no id",
+        ),
         ("[7]".to_owned(), "node 1: no \"slots\""),
     ];
     for (text, what) in rows {

@@ -1,0 +1,174 @@
+//! What a split would come to, by the sizes in the file: nothing is encoded, and values are passed over.
+
+use crate::cluster::slot::{SLOTS, slot};
+use crate::cluster::topology::Topology;
+use crate::encode::{Encode, Part};
+use crate::error::{Result, quote};
+use crate::out::Out;
+use crate::rdb::entry::Entry;
+use crate::rdb::scan::Item;
+use crate::rdb::string::Scratch;
+use crate::rdb::template::Templates;
+use std::collections::BTreeMap;
+
+/// How many of the largest keys are told of each node.
+const LARGEST: usize = 3;
+
+/// Keys and their bytes: names, and values as they are serialized.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// How many keys.
+    pub keys: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl Load {
+    fn add(&mut self, other: Load) {
+        self.keys += other.keys;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// What there is in the sources.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// Of each slot.
+    pub slots: Vec<Load>,
+    /// Of each database, keys.
+    pub databases: BTreeMap<u64, u64>,
+    /// Of each node the largest keys, quoted, with their bytes; the largest first.
+    pub largest: Vec<Vec<(u64, String)>>,
+}
+
+impl Survey {
+    /// Nothing so far, for so many nodes.
+    pub(super) fn new(nodes: usize) -> Self {
+        Survey {
+            slots: vec![Load::default(); usize::from(SLOTS)],
+            databases: BTreeMap::new(),
+            largest: vec![Vec::new(); nodes],
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Survey) {
+        for (mine, theirs) in self.slots.iter_mut().zip(other.slots) {
+            mine.add(theirs);
+        }
+        for (db, n) in other.databases {
+            *self.databases.entry(db).or_default() += n;
+        }
+        for (mine, theirs) in self.largest.iter_mut().zip(other.largest) {
+            mine.extend(theirs);
+            mine.sort_by(|a, b| b.cmp(a));
+            mine.truncate(LARGEST);
+        }
+    }
+
+    /// Bytes of each slot.
+    pub fn weights(&self) -> Vec<u64> {
+        self.slots.iter().map(|l| l.bytes).collect()
+    }
+
+    /// What each node would have.
+    pub fn loads(&self, topology: &Topology) -> Vec<Load> {
+        let mut loads = vec![Load::default(); topology.nodes().len()];
+        for (slot, load) in (0..SLOTS).zip(&self.slots) {
+            if let Some(node) = loads.get_mut(usize::from(topology.owner(slot))) {
+                node.add(*load);
+            }
+        }
+        loads
+    }
+
+    /// How many times the mean the node with the most bytes has: 1 if all have the same.
+    pub fn skew(&self, topology: &Topology) -> f64 {
+        let loads = self.loads(topology);
+        let most = loads.iter().map(|l| l.bytes).max().unwrap_or_default();
+        let all: f64 = loads.iter().map(|l| l.bytes as f64).sum();
+        match all {
+            0.0 => 1.0,
+            all => most as f64 * loads.len() as f64 / all,
+        }
+    }
+
+    /// The slots with the most bytes, which no split makes smaller.
+    pub fn heaviest(&self, n: usize) -> Vec<(u16, Load)> {
+        let mut slots: Vec<_> = (0..SLOTS).zip(self.slots.iter().copied()).collect();
+        slots.retain(|(_, l)| l.keys > 0);
+        slots.sort_by_key(|(slot, l)| (std::cmp::Reverse(l.bytes), *slot));
+        slots.truncate(n);
+        slots
+    }
+}
+
+/// Adds up; encodes nothing.
+#[derive(Debug)]
+pub(super) struct Surveyor<'t> {
+    topology: &'t Topology,
+    key: Scratch,
+    pub(super) survey: Survey,
+}
+
+impl<'t> Surveyor<'t> {
+    pub(super) fn new(topology: &'t Topology) -> Self {
+        Surveyor {
+            topology,
+            key: Scratch::new(),
+            survey: Survey::new(topology.nodes().len()),
+        }
+    }
+}
+
+impl Encode for Surveyor<'_> {
+    // A mapped file has its values whole anyway.
+    fn whole_up_to(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn item(&mut self, _: &Item<'_>, _: &mut Out<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn entry(&mut self, e: &Entry<'_>, _: &Templates, _: &mut Out<'_>) -> Result<()> {
+        let key = e.key.as_bytes(&mut self.key)?;
+        let slot = slot(key);
+        let bytes = (key.len() + e.body.len()) as u64;
+        let survey = &mut self.survey;
+        if let Some(load) = survey.slots.get_mut(usize::from(slot)) {
+            load.add(Load { keys: 1, bytes });
+        }
+        *survey.databases.entry(e.db).or_default() += 1;
+        let node = usize::from(self.topology.owner(slot));
+        if let Some(largest) = survey.largest.get_mut(node)
+            && (largest.len() < LARGEST || largest.last().is_some_and(|(n, _)| bytes > *n))
+        {
+            let at = largest.partition_point(|(n, _)| *n >= bytes);
+            largest.insert(at, (bytes, quote(key)));
+            largest.truncate(LARGEST);
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, _: &Part<'_>, _: &mut u64, _: &mut Out<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_and_skew() {
+        let mut survey = Survey::new(2);
+        survey.slots[0] = Load { keys: 3, bytes: 30 };
+        survey.slots[16383] = Load { keys: 1, bytes: 10 };
+        let even = Topology::even(2);
+        let loads = survey.loads(&even);
+        assert_eq!((loads[0].bytes, loads[1].keys), (30, 1));
+        assert_eq!(survey.skew(&even), 1.5);
+        assert_eq!(survey.heaviest(1), [(0, Load { keys: 3, bytes: 30 })]);
+        assert_eq!(Survey::new(2).skew(&even), 1.0);
+    }
+}
