@@ -83,6 +83,7 @@
 //! | [`error`], [`cursor`] | what everything stands on: the one error; checked reads that know their place in the file |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
 //! | [`cluster`], [`filter`] | which slot a key belongs to, and which node a slot; which keys are wanted |
+//! | [`command`], [`aof`] | commands: their keys, what passes a filter; the files they are logged in |
 //! | [`resp`], [`net`], [`replication`] | the protocol of the servers; connections to them; a live server as a source |
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |
 //! | [`source`] | where bytes come from: told apart, mapped or read, unpacked, made from JSON |
@@ -91,7 +92,9 @@
 //! | [`decode`], [`dump`], [`seed`], [`verify`] | the high level: files as JSON; for servers; for the nodes of a cluster; whether a file is whole |
 //! | [`fuzz`] | an entry for fuzzers |
 
+pub mod aof;
 pub mod cluster;
+pub mod command;
 pub mod cursor;
 pub mod decode;
 pub mod dump;
@@ -99,6 +102,7 @@ pub mod encode;
 pub mod error;
 pub mod filter;
 pub mod fuzz;
+pub mod loss;
 pub mod ndjson;
 pub mod net;
 pub mod out;

@@ -3,10 +3,11 @@
 pub mod commands;
 pub mod compat;
 pub mod json;
-pub mod loss;
 pub mod rdb;
 pub mod restore;
 pub mod route;
+
+pub use crate::loss;
 
 use crate::error::Result;
 use crate::out::Out;

@@ -171,6 +171,20 @@ impl Filter {
             && !self.needs_size()
     }
 
+    /// The option, if there is one, that asks of a value what only the value tells: its type, expiry or size. Of a command that would make
+    /// or change the value it cannot be asked.
+    pub fn asks_of_values(&self) -> Option<&'static str> {
+        if self.types != TypeSet::ALL {
+            Some("--type")
+        } else if !self.expiry.is_all() {
+            Some("--expires, or --expired drop,")
+        } else if self.needs_size() {
+            Some("--min-size or --max-size")
+        } else {
+            None
+        }
+    }
+
     /// Whether a key of this type and expiry (milliseconds since 1970) may be wanted.
     #[inline]
     pub fn head(&self, type_name: LogicalType, expire_at_ms: Option<i64>) -> bool {

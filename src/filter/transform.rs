@@ -167,6 +167,13 @@ impl Transform {
         self.dbs.map(db)
     }
 
+    /// What a key is called as it goes on: what is put before it, and what stays of it.
+    #[inline]
+    pub fn name<'k>(&'k self, old: &'k [u8]) -> (&'k [u8], &'k [u8]) {
+        let rest = old.strip_prefix(&self.strip[..]).unwrap_or(old);
+        (&self.add, rest)
+    }
+
     /// The key as it goes on.
     pub fn entry<'e>(&self, entry: &Entry<'e>, room: &'e mut Renamed) -> Result<Entry<'e>> {
         let mut e = *entry;
@@ -176,8 +183,9 @@ impl Transform {
             let Renamed { unpacked, name } = room;
             let old = entry.key.as_bytes(unpacked)?;
             name.clear();
-            name.extend_from_slice(&self.add);
-            name.extend_from_slice(old.strip_prefix(&self.strip[..]).unwrap_or(old));
+            let (added, rest) = self.name(old);
+            name.extend_from_slice(added);
+            name.extend_from_slice(rest);
             e.key = RdbStr::raw(name, entry.key.offset());
         }
         Ok(e)

@@ -146,7 +146,36 @@ impl Splitter {
 
 /// A line of `kind` and a number that is not negative; its length with the line end.
 #[inline]
-fn announced(bytes: &[u8], kind: u8, at: u64) -> Result<Option<(u64, usize)>> {
+pub(crate) fn announced(bytes: &[u8], kind: u8, at: u64) -> Result<Option<(u64, usize)>> {
+    match plain(bytes, kind) {
+        Some(found) => Ok(Some(found)),
+        None => announced_slowly(bytes, kind, at),
+    }
+}
+
+/// The same of a number of few digits, as nearly all are; `None` if it is anything else.
+#[inline(always)]
+fn plain(bytes: &[u8], kind: u8) -> Option<(u64, usize)> {
+    /// Of so many digits no number is too large.
+    const DIGITS: usize = 8;
+    let (&k, rest) = bytes.split_first()?;
+    if k != kind {
+        return None;
+    }
+    let mut n = 0;
+    for (i, &b) in rest.iter().enumerate().take(DIGITS + 1) {
+        match b.wrapping_sub(b'0') {
+            d @ 0..=9 if i < DIGITS => n = n * 10 + u64::from(d),
+            _ if b == b'\r' && i > 0 && rest.get(i + 1) == Some(&b'\n') => {
+                return Some((n, i + 3));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn announced_slowly(bytes: &[u8], kind: u8, at: u64) -> Result<Option<(u64, usize)>> {
     match bytes.split_first() {
         None => Ok(None),
         Some((&k, rest)) if k == kind => {
@@ -160,6 +189,65 @@ fn announced(bytes: &[u8], kind: u8, at: u64) -> Result<Option<(u64, usize)>> {
             }
         }
         Some(_) => Err(unexpected(bytes, kind, at)),
+    }
+}
+
+/// The arguments of a command that is known to be whole, one after the other.
+///
+/// ```
+/// use rdbtool::resp::read::command::Args;
+/// let args: Vec<&[u8]> = Args::of(b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n").collect();
+/// assert_eq!(args, [&b"SELECT"[..], b"3"]);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Args<'b> {
+    rest: &'b [u8],
+    left: u64,
+}
+
+impl<'b> Args<'b> {
+    /// The arguments of the command that `bytes` are, its name among them. Of bytes that are none, those that can be read.
+    #[inline]
+    pub fn of(bytes: &'b [u8]) -> Args<'b> {
+        match announced(bytes, b'*', 0) {
+            Ok(Some((left, head))) => Args {
+                rest: bytes.get(head..).unwrap_or_default(),
+                left,
+            },
+            _ => Args { rest: &[], left: 0 },
+        }
+    }
+
+    /// How many are still to come.
+    #[inline]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
+
+impl<'b> Iterator for Args<'b> {
+    type Item = &'b [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'b [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        let Ok(Some((len, head))) = announced(self.rest, b'$', 0) else {
+            self.left = 0;
+            return None;
+        };
+        let arg = self.rest.get(head..).unwrap_or_default();
+        let Some((arg, rest)) = usize::try_from(len)
+            .ok()
+            .and_then(|n| arg.split_at_checked(n))
+        else {
+            self.left = 0;
+            return None;
+        };
+        self.left -= 1;
+        self.rest = rest.get(2..).unwrap_or_default();
+        Some(arg)
     }
 }
 

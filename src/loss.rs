@@ -45,11 +45,27 @@ pub enum Reason {
     Script,
     /// Slots that were being imported by a cluster node.
     SlotImport,
+    /// A command of which only some keys are wanted; it goes on whole.
+    PartialCommand,
+    /// A command that reaches keys it does not name, where keys are filtered or renamed; it goes on as it is.
+    HiddenKeys,
+    /// A command between a database that is wanted and one that is not; it is left out.
+    AcrossDatabases,
+    /// A command for a node of a cluster; it goes on as it is.
+    NodeLocal,
+    /// A command that sets an expiry as time left, from a moment that is not known; it goes on as it is.
+    RelativeExpiry,
+    /// A command of which nothing is known, where the target must know it; it goes on as it is.
+    UnknownCommand,
+    /// A command that the target does not have; it is left out.
+    LackingCommand,
+    /// Time stamps of a log.
+    TimeStamps,
 }
 
 impl Reason {
     /// Every reason there is, in the order of the variants.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 26] = [
         Reason::FieldExpiry,
         Reason::ExpiryRounded,
         Reason::IdleOrFreq,
@@ -68,6 +84,14 @@ impl Reason {
         Reason::Function,
         Reason::Script,
         Reason::SlotImport,
+        Reason::PartialCommand,
+        Reason::HiddenKeys,
+        Reason::AcrossDatabases,
+        Reason::NodeLocal,
+        Reason::RelativeExpiry,
+        Reason::UnknownCommand,
+        Reason::LackingCommand,
+        Reason::TimeStamps,
     ];
 
     /// A short name, for programs.
@@ -91,6 +115,14 @@ impl Reason {
             Reason::Function => "function",
             Reason::Script => "script",
             Reason::SlotImport => "slot-import",
+            Reason::PartialCommand => "partial-command",
+            Reason::HiddenKeys => "hidden-keys",
+            Reason::AcrossDatabases => "across-databases",
+            Reason::NodeLocal => "node-local",
+            Reason::RelativeExpiry => "relative-expiry",
+            Reason::UnknownCommand => "unknown-command",
+            Reason::LackingCommand => "lacking-command",
+            Reason::TimeStamps => "time-stamps",
         }
     }
 
@@ -115,6 +147,26 @@ impl Reason {
             Reason::Function => "function libraries",
             Reason::Script => "Lua scripts",
             Reason::SlotImport => "slots being imported",
+            Reason::PartialCommand => {
+                "what commands of which only some keys are wanted do to the others (they go on whole)"
+            }
+            Reason::HiddenKeys => {
+                "which keys commands reach that they do not name (they go on as they are)"
+            }
+            Reason::AcrossDatabases => {
+                "commands between a database that is wanted and one that is not"
+            }
+            Reason::NodeLocal => {
+                "the node of a cluster that commands are for (they go on as they are)"
+            }
+            Reason::RelativeExpiry => {
+                "when keys expire whose commands say how long from then (they go on as they are)"
+            }
+            Reason::UnknownCommand => {
+                "whether the target knows commands that are not known here (they go on as they are)"
+            }
+            Reason::LackingCommand => "commands that the target does not have",
+            Reason::TimeStamps => "time stamps",
         }
     }
 
@@ -122,7 +174,18 @@ impl Reason {
     pub fn is_of_keys(self) -> bool {
         !matches!(
             self,
-            Reason::ModuleAux | Reason::Function | Reason::Script | Reason::SlotImport
+            Reason::ModuleAux
+                | Reason::Function
+                | Reason::Script
+                | Reason::SlotImport
+                | Reason::PartialCommand
+                | Reason::HiddenKeys
+                | Reason::AcrossDatabases
+                | Reason::NodeLocal
+                | Reason::RelativeExpiry
+                | Reason::UnknownCommand
+                | Reason::LackingCommand
+                | Reason::TimeStamps
         )
     }
 
@@ -162,10 +225,15 @@ pub struct Losses(Vec<Loss>);
 impl Losses {
     /// Counts one; at most once for a key and reason.
     pub fn note(&mut self, reason: Reason, db: u64, key: &[u8]) {
+        self.note_with(reason, db, || key);
+    }
+
+    /// The same where the name is only made if it is told.
+    pub fn note_with<N: AsRef<[u8]>>(&mut self, reason: Reason, db: u64, name: impl FnOnce() -> N) {
         let loss = self.of(reason);
         loss.count += 1;
         if loss.examples.len() < EXAMPLES {
-            loss.examples.push((db, quote(key)));
+            loss.examples.push((db, quote(name().as_ref())));
         }
     }
 
