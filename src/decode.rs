@@ -1,5 +1,6 @@
 //! The high level: sources in, JSON out.
 
+use crate::aof;
 use crate::encode::json::{Format, Json};
 use crate::error::{ErrorKind, Result};
 use crate::filter::{Filter, Transform};
@@ -24,8 +25,10 @@ pub struct Decode {
     pub ignore_checksum: bool,
     /// What is done with broken values.
     pub on_error: OnError,
-    /// How many keys to give at the most, of all sources together.
+    /// How many keys and commands to give at the most, of all sources together.
     pub limit: Option<u64>,
+    /// How the commands of append-only files are read.
+    pub log: aof::Options,
 }
 
 impl Decode {
@@ -80,7 +83,12 @@ impl Decode {
     ) -> Result<Vec<Summary>> {
         let mut limit = self.limit;
         let mut summaries = Vec::new();
+        let mut stopped = false;
         for source in sources {
+            if std::mem::take(&mut stopped) && source.continues() {
+                stopped = true;
+                continue;
+            }
             let options = Options {
                 threads: self.threads,
                 filter: &self.filter,
@@ -89,11 +97,13 @@ impl Decode {
                 checksum: !self.ignore_checksum,
                 on_error: self.on_error,
                 limit,
+                log: self.log,
             };
             let (summary, _) = pipeline::run(source, &options, progress, sink, |header| {
                 Json::new(self.format, self.meta, header)
             })?;
-            limit = limit.map(|n| n.saturating_sub(summary.keys));
+            limit = limit.map(|n| n.saturating_sub(summary.keys + summary.commands));
+            stopped = summary.stopped;
             summaries.push(summary);
             if limit == Some(0) {
                 break;

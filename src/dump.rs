@@ -1,5 +1,6 @@
 //! The high level: sources in, what a server takes in out: commands, RESTORE payloads, or a new RDB file.
 
+use crate::aof;
 use crate::encode::Encode;
 use crate::encode::commands::{self, Commands};
 use crate::encode::loss::Losses;
@@ -55,8 +56,12 @@ pub struct Dump {
     pub ignore_checksum: bool,
     /// What is done with broken values.
     pub on_error: OnError,
-    /// How many keys to give at the most, of all sources together.
+    /// How many keys and commands to give at the most, of all sources together.
     pub limit: Option<u64>,
+    /// How the commands of append-only files are read.
+    pub log: aof::Options,
+    /// Whether the sink is a live target, which takes no commands of a log.
+    pub live: bool,
 }
 
 /// What a run has come to.
@@ -145,7 +150,8 @@ impl Dump {
         header: &OnceLock<Header>,
         routed: Option<(&Router<'_>, Told)>,
     ) -> Result<Dumped> {
-        let merges = sources.len() > 1 || self.transform.merges();
+        let datasets = sources.iter().filter(|s| !s.continues()).count();
+        let merges = datasets > 1 || self.transform.merges();
         let rdb = self.format == Format::Rdb;
         let (router, told) = routed.unzip();
         // Commands that delete, or replace, what is there need not be told apart; but for nodes that are empty nothing is deleted.
@@ -159,9 +165,14 @@ impl Dump {
             // The last one counts: so the last source comes first, and later ones are left out.
             sources.reverse();
         }
+        let mut stopped = false;
         let mut dumped = Dumped::default();
         let mut limit = self.limit;
         for (i, source) in sources.iter_mut().enumerate() {
+            if std::mem::take(&mut stopped) && source.continues() {
+                stopped = true;
+                continue;
+            }
             let options = Options {
                 // Of keys that one source brings twice the first counts, so it must be known which is first.
                 threads: match self.transform.merges() {
@@ -174,6 +185,7 @@ impl Dump {
                 checksum: !self.ignore_checksum,
                 on_error: self.on_error,
                 limit,
+                log: self.log,
             };
             if i > 0 || self.transform.db(0) != 0 {
                 // A file need not say which database it begins with.
@@ -221,6 +233,7 @@ impl Dump {
                             replace,
                             big_key,
                             whole,
+                            live: self.live,
                         };
                         Restore::new(h, options)
                     },
@@ -230,13 +243,16 @@ impl Dump {
                     source,
                     &mut dumped,
                     |h| {
+                        let h = if h == Header::NONE { Header::NEWEST } else { h };
                         header.get_or_init(|| Rdb::header(h, self.release));
                         Rdb::new(h, release(h))
                     },
                     |e| (e.into_losses(), 0),
                 ),
             }?;
-            limit = limit.map(|n| n.saturating_sub(summary.keys));
+            limit = limit.map(|n| n.saturating_sub(summary.keys + summary.commands));
+            stopped = summary.stopped;
+            dumped.losses.merge(summary.losses.clone());
             dumped.summaries.push(summary);
             if limit == Some(0) {
                 break;

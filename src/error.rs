@@ -52,6 +52,7 @@ struct Inner {
     offset: Option<u64>,
     lzf: Option<u64>,
     line: Option<u64>,
+    whole: Option<u64>,
     what: String,
     key: Option<String>,
     file: Option<String>,
@@ -66,6 +67,7 @@ impl RdbError {
             offset,
             lzf: None,
             line: None,
+            whole: None,
             what,
             key: None,
             file: None,
@@ -194,6 +196,18 @@ impl RdbError {
         self
     }
 
+    /// Of a log: where the last whole command or transaction before the trouble ends. Up to there the file is good.
+    pub fn whole(&self) -> Option<u64> {
+        self.0.whole
+    }
+
+    /// Adds where the last whole command before it ends.
+    #[must_use]
+    pub fn with_whole(mut self, end: u64) -> Self {
+        self.0.whole = Some(end);
+        self
+    }
+
     /// Adds the key (and its type), unless one is there already.
     #[must_use]
     pub fn with_key(mut self, key: &[u8], value: &str) -> Self {
@@ -236,7 +250,12 @@ impl fmt::Display for RdbError {
         if let Some(io) = &e.io {
             write!(f, ": {io}")?;
         }
-        Ok(())
+        match e.whole {
+            Some(end) if e.offset != Some(end) => {
+                write!(f, " (whole commands end at byte {end})")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

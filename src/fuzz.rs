@@ -12,6 +12,7 @@
 //!   split                                          commands for a target
 //!   journal                                        how far a restore has come
 //!   topology                                       which node has which slots
+//!   aof, manifest                                  an append-only file, and the manifest of a directory of them
 //! ```
 //!
 //! What must hold, beside that nothing panics: an error lies within the bytes; a walk ends, and stays ended; nothing reaches past
@@ -21,6 +22,7 @@
 mod container;
 mod file;
 mod journal;
+mod log;
 mod resp;
 mod split;
 mod topology;
@@ -29,6 +31,7 @@ mod value;
 pub use container::{intset, listpack, lzf, string, ziplist, zipmap};
 pub use file::{check, commands, decode, ndjson, once, scan, seeds};
 pub use journal::{JOURNAL, journal};
+pub use log::{aof, manifest};
 pub use resp::resp;
 pub use split::split;
 pub use topology::topology;

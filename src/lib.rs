@@ -1,4 +1,4 @@
-//! Reads RDB files, the snapshots of Redis and Valkey: of every version, exactly, in parallel, in bounded memory.
+//! Reads RDB files, the snapshots of Redis and Valkey, and their append-only files: of every version, exactly, in parallel, in bounded memory.
 //!
 //! The command line tool of the same name is this library and a few hundred lines; `docs/architecture.md` tells how the rooms
 //! hang together. There are three levels, and a lower one does less work.
@@ -67,7 +67,7 @@
 //!
 //! # 3. Decode
 //!
-//! [`Decode`] is the whole of `rdbtool decode`: any [`Source`](source::Source) (a file, a pipe, gzip, zstd, JSON) through a
+//! [`Decode`] is the whole of `rdbtool decode`: any [`Source`](source::Source) (a file, a log, a pipe, gzip, zstd, JSON) through a
 //! [`Filter`](filter::Filter), on all cores, as JSON into a [`Sink`](sink::Sink), in the order of the file and in bounded memory. Its
 //! example is at [`Decode::run`]. With an [`Encode`](encode::Encode) of your own, [`pipeline::run`] does the same for any other output.
 //!
@@ -83,6 +83,7 @@
 //! | [`error`], [`cursor`] | what everything stands on: the one error; checked reads that know their place in the file |
 //! | [`rdb`] | the format: bytes in, items and values out; no I/O, no threads |
 //! | [`cluster`], [`filter`] | which slot a key belongs to, and which node a slot; which keys are wanted |
+//! | [`loss`] | what could not be kept, counted by reason |
 //! | [`command`], [`aof`] | commands: their keys, what passes a filter; the files they are logged in |
 //! | [`resp`], [`net`], [`replication`] | the protocol of the servers; connections to them; a live server as a source |
 //! | [`out`], [`ndjson`], [`encode`] | the buffer that is appended to; JSON as such; from items to bytes |

@@ -643,28 +643,21 @@ fn sources_that_are_none() {
         gz.write_all(b"hello, world\n").expect("gzip");
         gz.finish().expect("gzip")
     };
-    let files: [(&str, &[u8]); 8] = [
+    let files: [(&str, &[u8]); 7] = [
         ("empty.rdb", b""),
         ("text", b"hello, world\n"),
         ("text.gz", &gz),
         ("lines.json", b"{\"db\":0}\n"),
         ("page.html", b"<!DOCTYPE html>"),
-        ("appendonly.aof", b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"),
         ("random", b"\x01\x02\xff\xfe"),
         ("zeros", &[0; 4096]),
     ];
     for (name, bytes) in files {
         put(&dir, name, bytes);
     }
-    for sub in ["empty", "aof", "backup"] {
+    for sub in ["empty", "backup"] {
         fs::create_dir(dir.join(sub)).expect("a directory");
     }
-    put(&dir, "aof/appendonly.aof.1.base.rdb", &sample());
-    put(
-        &dir,
-        "aof/appendonly.aof.manifest",
-        b"file appendonly.aof.1.base.rdb seq 1 type b\n",
-    );
     put(&dir, "backup/dump.rdb", &sample());
     let rows = [
         (
@@ -675,40 +668,34 @@ fn sources_that_are_none() {
             "empty.rdb",
             "the file is empty: a server that has saved nothing yet, or a copy that failed",
         ),
-        ("text", "not an RDB file: it looks like plain text"),
-        ("text.gz", "not an RDB file: it looks like plain text"),
+        (
+            "text",
+            "not an RDB or append-only file: it looks like plain text",
+        ),
+        (
+            "text.gz",
+            "not an RDB or append-only file: it looks like plain text",
+        ),
         ("lines.json", "byte 0, line 1: a line without \"key\""),
         (
             "page.html",
-            "not an RDB file: it looks like HTML or XML; perhaps an error page was saved in its place",
-        ),
-        (
-            "appendonly.aof",
-            "not an RDB file: it is an append-only file (commands), which cannot be read yet",
+            "not an RDB or append-only file: it looks like HTML or XML; perhaps an error page was saved in its place",
         ),
         (
             "random",
-            "not an RDB file: it begins with neither REDIS nor VALKEY",
+            "not an RDB or append-only file: it begins with neither REDIS nor VALKEY",
         ),
         (
             "zeros",
-            "not an RDB file: it begins with zeros, as a file that was never written to the end does",
+            "not an RDB or append-only file: it begins with zeros, as a file that was never written to the end does",
         ),
         (
             "empty",
             "is a directory, and not an append-only one (it has no manifest)",
         ),
         (
-            "aof",
-            "is an append-only directory, which cannot be read yet; its base alone can: DIR/aof/appendonly.aof.1.base.rdb",
-        ),
-        (
-            "aof/appendonly.aof.manifest",
-            "not an RDB file: it is the manifest of an append-only directory, which cannot be read yet",
-        ),
-        (
             "backup",
-            "is a directory; give the file in it: DIR/backup/dump.rdb",
+            "is a directory without a manifest; give the file in it: DIR/backup/dump.rdb",
         ),
     ];
     for (name, what) in rows {
@@ -718,7 +705,7 @@ fn sources_that_are_none() {
         assert!(run.stdout.is_empty(), "{name}");
     }
     let run = rdbtool_reading(["decode", "-"], b"");
-    let want = "rdbtool: standard input: not an RDB file: there is nothing in it\n";
+    let want = "rdbtool: standard input: not an RDB or append-only file: there is nothing in it\n";
     assert_eq!(said(&run, &dir), (Some(1), want.into()));
 }
 
@@ -872,27 +859,25 @@ fn a_broken_value() {
     }
 }
 
-/// An append-only file with an RDB preamble, or two files in one: what is not read is named.
+/// Two files in one: what is not read is named. Commands behind the end are read.
 #[test]
 fn bytes_behind_the_end() {
     let dir = dir("behind");
-    for (name, more, what) in [
-        (
-            "preamble.aof",
-            &b"*1\r\n$4\r\nPING\r\n"[..],
-            "commands, as in an append-only file with an RDB preamble, stand",
-        ),
-        ("two.rdb", &sample(), "more bytes stand"),
-    ] {
-        let path = put(&dir, name, &[&sample(), more].concat());
-        let run = decode("-q", &path);
-        let want = format!("rdbtool: DIR/{name}: {what} after the end of the RDB data, not read\n");
-        assert_eq!(said(&run, &dir), (Some(3), want));
-        assert_eq!(
-            String::from_utf8_lossy(&run.stdout),
-            LINES.join("\n") + "\n"
-        );
-    }
+    let path = put(&dir, "two.rdb", &[sample(), sample()].concat());
+    let run = decode("-q", &path);
+    let want = "rdbtool: DIR/two.rdb: more bytes stand after the end of the RDB data, not read\n";
+    assert_eq!(said(&run, &dir), (Some(3), want.to_owned()));
+    let lines = LINES.join("\n") + "\n";
+    assert_eq!(String::from_utf8_lossy(&run.stdout), lines);
+    let path = put(
+        &dir,
+        "preamble.aof",
+        &[&sample(), &b"*1\r\n$4\r\nPING\r\n"[..]].concat(),
+    );
+    let run = decode("-q", &path);
+    assert_eq!(said(&run, &dir), (Some(0), String::new()));
+    let lines = lines + "{\"db\":0,\"command\":[\"PING\"]}\n";
+    assert_eq!(String::from_utf8_lossy(&run.stdout), lines);
 }
 
 #[test]

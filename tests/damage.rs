@@ -614,7 +614,10 @@ fn error(damage: &str, run: &support::Run, path: &Path, facts: &Json) -> Result<
         };
     }
     if matches!(damage, "bad-magic" | "cut-in-magic") {
-        let none = format!("rdbtool: {}: not an RDB file: ", path.display());
+        let none = format!(
+            "rdbtool: {}: not an RDB or append-only file: ",
+            path.display()
+        );
         return match run.status {
             Some(1) if run.stderr.starts_with(&none) => Ok(()),
             status => Err(format!("{status:?}: {}", run.stderr.trim_end())),

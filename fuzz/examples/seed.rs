@@ -26,6 +26,8 @@ const BY_HAND: &[(&str, &[u8])] = &[
     ("topology", b"0123456789012345678901234567890123456789 h:1@2,n,k=v myself,master - 0 0 1 connected 0-9 10 11-16383\nvars currentEpoch 3\n"),
     ("topology", b"[[0,16383,[\"h\",7,\"\",{}]]]"),
     ("topology", b"{\"nodes\":[{\"slots\":\"0-8191\",\"address\":\"h:1\"},{\"slots\":\"8192-16383\"}]}"),
+    ("aof", b"#TS:100\r\n*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nDEL\r\n$2\r\nka\r\n$1\r\nz\r\n*1\r\n$4\r\nEXEC\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"),
+    ("manifest", b"# x\nfile \"a \\x41\" seq 1 type b\nfile b seq 1 type i startoffset 5\n"),
 ];
 
 fn main() -> std::io::Result<()> {
@@ -36,6 +38,10 @@ fn main() -> std::io::Result<()> {
     }
     for file in args {
         let bytes = std::fs::read(&file)?;
+        if file.extension().is_some_and(|e| e == "aof") {
+            put(&corpus, "aof", bytes.get(..LARGEST).unwrap_or(&bytes))?;
+            continue;
+        }
         if bytes.len() <= LARGEST {
             put(&corpus, "scan", &bytes)?;
             put(&corpus, "decode", &bytes)?;

@@ -5,8 +5,9 @@ use super::connect::{Connect, endpoint};
 use super::exit::{Outcome, Usage, tell};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use rdbtool::aof::Tail;
 use rdbtool::filter::{
-    DbMap, DbSet, Expired, Expires, Filter, Glob, Size, SlotSet, Transform, Ttl, TypeSet,
+    DbMap, DbSet, Expired, Expires, Filter, Glob, Moment, Size, SlotSet, Transform, Ttl, TypeSet,
     parse_regex,
 };
 use rdbtool::net::url::is_url;
@@ -22,9 +23,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What is read.
 #[derive(Debug, Args)]
 pub(crate) struct Sources {
-    /// RDB files, or NDJSON from decode, plain or compressed with gzip or zstd; `-` is standard input; URLs of live servers
+    /// RDB files, append-only files or directories, NDJSON from decode, compressed or not; `-` is standard input; URLs of live servers
     ///
-    /// Told apart by content, not by name. Several are read one after the other, into one output. A live server (redis://host:6379) is asked
+    /// Told apart by content, not by name; gzip and zstd are unpacked. Several are read one after the other, into one output. An append-only
+    /// directory is named by its path, its manifest's, or that of the directory it is in. A live server (redis://host:6379) is asked
     /// for a copy of its data as a replica would ask, and needs the right to: PSYNC and REPLCONF.
     #[arg(value_name = "SOURCE", required = true)]
     paths: Vec<PathBuf>,
@@ -39,6 +41,11 @@ impl Sources {
         self.each()?.map(|(_, s)| s?.map_err(hint)).collect()
     }
 
+    /// How many there are, each directory counted as one.
+    pub(crate) fn count(&self) -> usize {
+        self.paths.len()
+    }
+
     /// Opens one after the other, each with its name, where one that cannot be opened does not keep the others from being read.
     pub(crate) fn each(
         &self,
@@ -48,12 +55,18 @@ impl Sources {
         if stdin > 1 {
             return Err(Usage("standard input (-) can be read only once".into()).into());
         }
-        Ok(self.paths.iter().map(|p| match url(p) {
-            Some(url) => match endpoint(url) {
+        Ok(self.paths.iter().flat_map(|p| match url(p) {
+            Some(url) => vec![match endpoint(url) {
                 Ok(e) => (e.to_string(), self.connect.source(&e)),
                 Err(e) => ("a URL".to_owned(), Err(e)),
+            }],
+            None => match Source::open_all(p) {
+                Ok(sources) => sources
+                    .into_iter()
+                    .map(|s| (s.name().to_owned(), Ok(Ok(s))))
+                    .collect(),
+                Err(e) => vec![(p.display().to_string(), Ok(Err(e)))],
             },
-            None => (p.display().to_string(), Ok(Source::open(p))),
         }))
     }
 
@@ -66,7 +79,7 @@ impl Sources {
     pub(crate) fn refuse_once(&self, why: &str) -> anyhow::Result<()> {
         for p in &self.paths {
             if url(p).is_some()
-                || !p.metadata().is_ok_and(|m| m.is_file()) && p.exists()
+                || !p.metadata().is_ok_and(|m| m.is_file() || m.is_dir()) && p.exists()
                 || p.as_os_str() == "-"
             {
                 let name = match (url(p), p.as_os_str() == "-") {
@@ -147,11 +160,51 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "SIZE")]
     max_size: Option<Size>,
 
-    /// Stop after N keys
+    /// Stop after N keys and commands
     ///
-    /// One thread works then, so that exactly the first N keys come out. The checksum is not verified if the end is not reached.
+    /// One thread works then, so that exactly the first N come out; a transaction comes out whole. The checksum is not verified if the end is
+    /// not reached.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// How the commands of append-only files are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Append-only files")]
+pub(crate) struct Logs {
+    /// Keep what had been logged by T: stop at the first time stamp (#TS) later than that
+    ///
+    /// Servers log time stamps with aof-timestamp-enabled yes. T as in --expires. What was rewritten after T cannot be gone back behind.
+    #[arg(long, value_name = "T")]
+    until: Option<Moment>,
+
+    /// What to do with a last file that does not end with a whole command
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = TailArg::Ok)]
+    truncated: TailArg,
+}
+
+/// What is done about a tail that is not whole.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TailArg {
+    /// Leave out the tail, tell where it begins, and end with status 3
+    Ok,
+    /// End with an error
+    Error,
+}
+
+impl Logs {
+    pub(crate) fn options(&self) -> rdbtool::aof::Options {
+        rdbtool::aof::Options {
+            until: self.until.map(|t| t.at(now_ms())),
+            tail: match self.truncated {
+                TailArg::Ok => Tail::Cut,
+                TailArg::Error => Tail::Refuse,
+            },
+        }
+    }
 }
 
 impl Filters {
@@ -334,15 +387,20 @@ impl Run {
             for e in &s.skipped_because {
                 tell(&format!("{name}: left out: {e}"));
             }
-            if let Some(b) = s.trailing {
+            if s.trailing.is_some() {
                 rest = true;
                 tell(&format!(
-                    "{name}: {} after the end of the RDB data, not read",
-                    match b {
-                        b'*' | b'#' =>
-                            "commands, as in an append-only file with an RDB preamble, stand",
-                        _ => "more bytes stand",
-                    }
+                    "{name}: more bytes stand after the end of the RDB data, not read"
+                ));
+            }
+            if let Some(t) = &s.truncated {
+                rest = true;
+                tell(&format!("{name}: byte {}: left out: {t}", t.offset));
+            }
+            if s.unstamped {
+                rest = true;
+                tell(&format!(
+                    "{name}: no time stamps, so --until cannot tell where to stop, and all of it was kept"
                 ));
             }
             if self.quiet {
@@ -351,17 +409,20 @@ impl Run {
             if self.verbose || (summaries.len() == 1 && names.len() == 1) {
                 tell(&format!(
                     "{name}: {}",
-                    told(s.keys, s.bytes, elapsed, summaries.len() == 1)
+                    told((s.keys, s.commands), s.bytes, elapsed, summaries.len() == 1)
                 ));
             }
         }
         if !self.quiet && summaries.len() > 1 {
-            let keys = summaries.iter().map(|s| s.keys).sum();
+            let things = (
+                summaries.iter().map(|s| s.keys).sum(),
+                summaries.iter().map(|s| s.commands).sum(),
+            );
             let bytes = summaries.iter().map(|s| s.bytes).sum();
             tell(&format!(
                 "{} sources: {}",
                 summaries.len(),
-                told(keys, bytes, elapsed, true)
+                told(things, bytes, elapsed, true)
             ));
         }
         if skipped > 0 {
@@ -377,9 +438,13 @@ impl Run {
     }
 }
 
-/// Keys, bytes and how long it took.
-fn told(keys: u64, bytes: u64, elapsed: Duration, timed: bool) -> String {
-    let mut text = format!("{}, {}", count(keys, "key"), size(bytes));
+/// Keys and commands, bytes and how long it took.
+fn told((keys, commands): (u64, u64), bytes: u64, elapsed: Duration, timed: bool) -> String {
+    let mut text = count(keys, "key");
+    if commands > 0 {
+        text += &format!(", {}", count(commands, "command"));
+    }
+    text += &format!(", {}", size(bytes));
     if timed {
         text += &format!(" in {}", span(elapsed));
         // Of a blink the rate is that of starting the threads.
@@ -569,6 +634,9 @@ impl OpenOutput {
 pub(crate) fn hint(e: RdbError) -> anyhow::Error {
     let hint = match (e.kind(), e.io_error().map(std::io::Error::kind)) {
         (_, Some(std::io::ErrorKind::StorageFull)) => "make room, or write to another disk",
+        (ErrorKind::UnexpectedEof | ErrorKind::Corrupt, _) if e.whole().is_some() => {
+            "`rdbtool check -o GOOD` writes the part that is good"
+        }
         (ErrorKind::Conflict, _) if e.offset().is_some() => {
             "--on-conflict skip keeps the first of the same name, replace the last"
         }

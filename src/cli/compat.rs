@@ -165,7 +165,7 @@ impl Compat {
 }
 
 /// A line for each reason.
-fn words(losses: &Losses) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn words(losses: &Losses) -> impl Iterator<Item = String> + '_ {
     losses.iter().map(|l| {
         let mut line = match l.reason.is_of_keys() {
             true => format!("{}, of {}", l.reason, count(l.count, "key")),

@@ -1,12 +1,14 @@
 //! `rdbtool decode`
 
 use super::common::{Filters, Output, Run, Sources, Transforms};
-use super::exit::Outcome;
+use super::compat::words;
+use super::exit::{Outcome, tell};
 use clap::ValueEnum;
 use rdbtool::Decode;
 use rdbtool::encode::json::Format;
+use rdbtool::loss::Losses;
 
-/// Write the keys and values of RDB files as JSON, one line a key
+/// Write the keys and values of RDB files as JSON, one line a key; of append-only files, the commands too
 ///
 /// A byte string is a JSON string when it is valid UTF-8 and {"base64":"..."} when it is not, so nothing is ever lost. Keys come in the
 /// order of the file. The checksum of the file is verified on the way, at the end.
@@ -45,6 +47,7 @@ const EXAMPLES: &str = r#"Examples:
   rdbtool decode --key 'session:*' --expires none dump.rdb | head
   rdbtool decode --type hash --format csv -o hashes.csv dump.rdb
   rdbtool decode --format keys --min-size 1M dump.rdb
+  rdbtool decode appendonlydir | jq -c 'select(.command) | .command'
   ssh backup cat dump.rdb.zst | rdbtool decode - | jq -r .key
 
 Exit status:
@@ -80,6 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         ignore_checksum: args.run.no_checksum,
         on_error: args.run.on_error(),
         limit: args.filters.limit,
+        log: args.filters.logs.options(),
     };
     let mut sources = args.sources.open()?;
     let mut output = args.output.open()?;
@@ -90,7 +94,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     match result {
         Ok(summaries) => {
             output.commit()?;
-            Ok(args.run.report(&names, &summaries, elapsed))
+            let outcome = args.run.report(&names, &summaries, elapsed);
+            let mut losses = Losses::default();
+            for s in summaries {
+                losses.merge(s.losses);
+            }
+            for line in words(&losses) {
+                tell(&format!("not kept: {line}"));
+            }
+            Ok(match outcome {
+                Outcome::Done if !losses.is_empty() => Outcome::Incomplete,
+                other => other,
+            })
         }
         Err(e) => Err(output.keep(e)),
     }

@@ -11,6 +11,7 @@ use rdbtool::dump::Format;
 ///
 /// The commands are those that the server's own rewrite would write: loading or piping them gives the same data. An RDB file is made of one
 /// or several sources, filtered, changed or merged; values are copied as bytes, unless --for wants another type of them.
+/// The commands of append-only files are written as they stand, behind those that make what they begin with.
 /// A URL as source makes a backup of a live server, which is asked for a copy as a replica would.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -46,6 +47,7 @@ const EXAMPLES: &str = r#"Examples:
   rdbtool dump --format rdb --for redis-6.2 -o old.rdb new.rdb
   rdbtool dump a.rdb b.rdb --on-conflict skip -o merged.rdb
   rdbtool dump --key 'user:*' --to-db 0 -o users.rdb dump.rdb
+  rdbtool dump --until 2027-01-31T12:00:00Z -o appendonly.aof appendonlydir
   rdbtool dump redis://localhost:6379 -o backup.rdb
 
 Exit status:
@@ -79,6 +81,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         ignore_checksum: args.run.no_checksum,
         on_error: args.run.on_error(),
         limit: args.filters.limit,
+        log: args.filters.logs.options(),
+        live: false,
     };
     if format == Format::Rdb {
         args.output.refuse_terminal("an RDB file")?;

@@ -17,10 +17,10 @@ mod split;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Look into Redis and Valkey RDB files, and turn them into what any server takes in
+/// Look into Redis and Valkey RDB and append-only files, and turn them into what any server takes in
 ///
-/// Reads RDB files of every version, Redis 1 to 15 and Valkey 80, plain or compressed with gzip or zstd, from files or a pipe, and the JSON
-/// lines it writes itself. Results go
+/// Reads RDB files of every version, Redis 1 to 15 and Valkey 80, and append-only files and directories, plain or compressed with gzip or zstd,
+/// from files or a pipe, and the JSON lines it writes itself. Results go
 /// to standard output or to the file of -o; everything else goes to standard error.
 #[derive(Debug, Parser)]
 #[command(

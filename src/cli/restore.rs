@@ -19,7 +19,7 @@ use std::time::Duration;
 ///
 /// Values are copied as they are serialized, so this is the fastest way into a server. The commands carry the lowest version that each
 /// value needs: most go into servers much older than the file. For a pipe into a server that is older than that, say which with --for; a
-/// target (--to) is asked.
+/// target (--to) is asked. The commands of append-only files follow as they stand; into a live target they cannot go.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -169,6 +169,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         ignore_checksum: args.run.no_checksum,
         on_error: args.run.on_error(),
         limit: args.filters.limit,
+        log: args.filters.logs.options(),
+        live: args.to.is_some(),
     };
     match &args.to {
         Some(url) => live(&args, url, dump, position),

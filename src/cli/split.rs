@@ -166,6 +166,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             ignore_checksum: args.run.no_checksum,
             on_error: args.run.on_error(),
             limit: args.filters.limit,
+            log: args.filters.logs.options(),
             ..Dump::default()
         },
         topology,

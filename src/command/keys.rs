@@ -119,14 +119,11 @@ fn counted(raw: &Raw<'_>, at: u64, step: u64) -> KeySet {
         .and_then(|at| raw.args().nth(at))
         .and_then(number)
         .unwrap_or(0);
+    // Of more keys than there are arguments a server takes none.
+    let last = at.saturating_add(n.saturating_sub(1).saturating_mul(step).saturating_add(1));
     match n {
-        0 => KeySet::default(),
-        n => KeySet::row(
-            at + 1,
-            at.saturating_add(n.saturating_mul(step)),
-            step,
-            raw.count(),
-        ),
+        1.. if last < raw.count() => KeySet::row(at + 1, last, step, raw.count()),
+        _ => KeySet::default(),
     }
 }
 
@@ -210,7 +207,7 @@ fn migrate(raw: &Raw<'_>) -> KeySet {
             args.next();
         }
     }
-    KeySet::default()
+    KeySet::row(3, 3, 1, n)
 }
 
 #[cfg(test)]
@@ -286,9 +283,11 @@ mod tests {
             ("DEL", ""),
             ("BLPOP 0", ""),
             ("EVAL s", ""),
-            ("EVAL s 9 a b", "a b"),
-            ("EVAL s 18446744073709551615 a b", "a b"),
-            ("MSETEX 18446744073709551615 a b", "a"),
+            ("EVAL s 9 a b", ""),
+            ("EVAL s 18446744073709551615 a b", ""),
+            ("MSETEX 18446744073709551615 a b", ""),
+            ("MSETEX 2 a b c", "a c"),
+            ("MSETEX 2 a b", ""),
             ("ZUNIONSTORE d", "d"),
             ("RENAME a", "a"),
             ("XREAD STREAMS", ""),

@@ -82,7 +82,7 @@ impl<'b> Raw<'b> {
     /// What is known of it.
     #[inline]
     pub fn spec(&self) -> Option<&'static Spec> {
-        table::lookup(self.name, self.args().nth(1))
+        table::lookup_with(self.name, || self.args().nth(1))
     }
 
     /// What is known of it, and its keys.

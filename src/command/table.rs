@@ -257,24 +257,39 @@ fn hash(name: &[u8]) -> usize {
 /// ```
 #[inline]
 pub fn lookup(name: &[u8], second: Option<&[u8]>) -> Option<&'static Spec> {
+    lookup_with(name, || second)
+}
+
+/// The same where the second name is asked for only if there are subcommands.
+#[inline]
+pub(super) fn lookup_with<'a>(
+    name: &[u8],
+    second: impl FnOnce() -> Option<&'a [u8]>,
+) -> Option<&'static Spec> {
     let table = &*TABLE;
     let mut at = hash(name);
     loop {
         let row = usize::from(*table.places.get(at)?).checked_sub(1)?;
         let found = table.rows.get(row)?;
         if found.name.as_bytes().eq_ignore_ascii_case(name) {
-            let subcommands = table.rows.get(row + 1..).unwrap_or_default();
-            let mut subcommands = subcommands.iter().take_while(|r| r.name == found.name);
-            let named = second.and_then(|second| {
-                subcommands.find(|r| {
-                    r.subcommand
-                        .is_some_and(|s| s.as_bytes().eq_ignore_ascii_case(second))
-                })
+            let behind = table.rows.get(row + 1..).unwrap_or_default();
+            return Some(match behind.first() {
+                Some(next) if next.name == found.name => {
+                    subcommand(behind, found.name, second()).unwrap_or(found)
+                }
+                _ => found,
             });
-            return Some(named.unwrap_or(found));
         }
         at = (at + 1) % PLACES;
     }
+}
+
+/// The row of a subcommand, of those at the start of `rows` that have this name.
+fn subcommand(rows: &'static [Spec], name: &str, second: Option<&[u8]>) -> Option<&'static Spec> {
+    let second = second?;
+    let is = |s: &str| s.as_bytes().eq_ignore_ascii_case(second);
+    let mut rows = rows.iter().take_while(|r| r.name == name);
+    rows.find(|r| r.subcommand.is_some_and(is))
 }
 
 /// Every row, sorted by name.

@@ -4,11 +4,13 @@ pub mod commands;
 pub mod compat;
 pub mod json;
 pub mod rdb;
+mod replay;
 pub mod restore;
 pub mod route;
 
 pub use crate::loss;
 
+use crate::command::Command;
 use crate::error::Result;
 use crate::out::Out;
 use crate::rdb::entry::Entry;
@@ -104,6 +106,17 @@ pub trait Encode: Send {
 
     /// Part of a key and its value; adds the elements in it to `elements`.
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()>;
+
+    /// A command of a log. Which database it is for it says itself, and so does an item, [`Item::SelectDb`], wherever that changes. MULTI and EXEC
+    /// come as commands, with at least one other between them.
+    fn command(&mut self, command: &Command<'_>, _out: &mut Out<'_>) -> Result<()> {
+        Err(command.refuse("this output has no place for commands"))
+    }
+
+    /// A line of a log that is no command, with its end.
+    fn annotation(&mut self, _line: &[u8], _out: &mut Out<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The source of a function library of a 7.0 release candidate as 7.0 has it: with a first line that names engine and library.

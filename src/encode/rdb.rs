@@ -20,6 +20,7 @@
 use super::compat::{self, Rewriter, Way};
 use super::loss::{Losses, Reason};
 use super::{Encode, Part};
+use crate::command::Command;
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
 use crate::out::Out;
@@ -269,6 +270,12 @@ impl Encode for Rdb {
         out.checkpoint()
     }
 
+    fn command(&mut self, command: &Command<'_>, _: &mut Out<'_>) -> Result<()> {
+        Err(command.refuse(
+            "an RDB file holds keys, not commands: load the log into a server and save there, or dump it as commands (--format aof)",
+        ))
+    }
+
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {
         let e = &part.entry;
         let way = compat::way_in_parts(e.value_type, self.release);
@@ -346,6 +353,7 @@ mod tests {
             let filter = Filter::default();
             let transform = Transform::default();
             let options = Options {
+                log: Default::default(),
                 threads,
                 filter: &filter,
                 transform: &transform,

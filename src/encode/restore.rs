@@ -16,6 +16,8 @@ use super::Part;
 use super::commands::{self, Commands};
 use super::compat::{Rewriter, Way};
 use super::loss::{Losses, Reason};
+use super::replay;
+use crate::command::Command;
 use crate::error::{RdbError, Result};
 use crate::out::Out;
 use crate::rdb::entry::Entry;
@@ -39,6 +41,8 @@ pub struct Options {
     pub big_key: u64,
     /// Whether such a value is an error instead: where a key that is there already must be noticed, which commands do not.
     pub whole: bool,
+    /// Whether it goes into a live target, which takes only what may be done twice: commands of a log are refused.
+    pub live: bool,
 }
 
 /// Encodes items as RESTORE commands.
@@ -243,5 +247,15 @@ impl Encode for Restore {
             self.admit(&part.entry)?;
         }
         self.commands.part(part, elements, out)
+    }
+
+    fn command(&mut self, command: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        if self.options.live {
+            return Err(command.refuse(
+                "commands of a log cannot go into a live target, which repeats what had no answer; for a pipe: rdbtool restore FILE | redis-cli \
+                 --pipe",
+            ));
+        }
+        replay::command(command, self.options.release, &mut self.losses, out)
     }
 }

@@ -293,6 +293,7 @@ pub fn commands(bytes: &[u8]) -> Result<u64> {
     };
     let filter = Filter::default();
     let options = pipeline::Options {
+        log: Default::default(),
         threads: 1,
         filter: &filter,
         transform: &Transform::default(),

@@ -24,6 +24,8 @@ fn function(name: &str) -> fn(&[u8]) {
         "resp" => resp,
         "split" => split,
         "journal" => journal,
+        "aof" => aof,
+        "manifest" => manifest,
         other => panic!("{other}"),
     }
 }
@@ -114,6 +116,56 @@ fn damaged_replies_keep_every_promise() {
     }
     resp(whole);
     split(whole);
+}
+
+/// Logs of the corpus, and a manifest.
+fn logs() -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/damaged/aof");
+    let mut logs = Vec::new();
+    for case in [
+        "redis-2.8.24--good",
+        "redis-6.2.14--good",
+        "redis-2.8.24--tail-open-multi",
+    ] {
+        logs.push(std::fs::read(dir.join(case).join("appendonly.aof")).unwrap());
+    }
+    logs.push(b"#TS:100\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$6\r\nselect\r\n$1\r\n3\r\n*3\r\n$3\r\nDEL\r\n$2\r\nka\r\n$1\r\nz\r\n*1\r\n$4\r\nEXEC\r\n#x\n*7\r\n$10\r\nXREADGROUP\r\n$5\r\nGROUP\r\n$1\r\ng\r\n$1\r\nc\r\n$7\r\nSTREAMS\r\n$1\r\nk\r\n$1\r\n>\r\n*3\r\n$6\r\nSWAPDB\r\n$1\r\n0\r\n$1\r\n1\r\n*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nz\r\n$1\r\n2\r\n".to_vec());
+    logs
+}
+
+#[test]
+fn logs_whole_and_damaged_keep_every_promise() {
+    let mut dice = Dice(0x0123_4567_89ab_cdef);
+    for log in logs() {
+        aof(&log);
+        for _ in 0..400 {
+            let mut broken = log.clone();
+            for _ in 0..dice.below(3) {
+                let at = dice.below(broken.len());
+                match dice.below(4) {
+                    0 => broken.truncate(at + 1),
+                    1 => broken[at] ^= 1 << dice.below(8),
+                    2 => drop(broken.remove(at)),
+                    _ => broken[at] = b"*$#0129\r\nkz"[dice.below(11)],
+                }
+            }
+            aof(&broken);
+        }
+    }
+    let text = b"# x\nfile \"a \\x41\\n\" seq 1 type b\nfile b seq 1 type i startoffset 5\nfile 'c' seq 2 type h\n";
+    manifest(text);
+    for _ in 0..3000 {
+        let mut broken = text.to_vec();
+        for _ in 0..=dice.below(3) {
+            let at = dice.below(broken.len());
+            match dice.below(3) {
+                0 => broken[at] = b"\"'\\ \n\0x#/"[dice.below(9)],
+                1 => broken.insert(at, dice.below(256) as u8),
+                _ => drop(broken.remove(at)),
+            }
+        }
+        manifest(&broken);
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //! decoded here; this runs under a lock, by whichever worker needs a job next.
 
 use super::Options;
+use super::log::{Log, LogEnd, is_later, too_late};
+use crate::aof::Place;
 use crate::cursor::Cursor;
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::filter::{Filter, Renamed, Transform, Unique};
@@ -48,6 +50,8 @@ pub(crate) enum Work {
     Items(Context),
     /// Nothing more: whoever asked for the job has been shown its items.
     Seen,
+    /// Walk the commands of a log, the first of which are for this database.
+    Commands(u64),
     /// Units of a giant value.
     Part {
         giant: Arc<Giant>,
@@ -107,6 +111,8 @@ enum State {
         head: usize,
         value: usize,
     },
+    /// In a log: of a file that has nothing else, or behind the RDB data.
+    Log(Box<Log>),
     /// Behind the EOF opcode, or an error.
     Ended,
 }
@@ -119,6 +125,8 @@ pub(crate) struct Feed<'a, 'f> {
     unique: Option<&'f Unique>,
     /// Up to how many bytes a value is not cut.
     whole_up_to: usize,
+    log: crate::aof::Options,
+    place: Place,
     cx: Context,
     state: State,
     /// The giant value being cut, if it is wanted.
@@ -171,20 +179,34 @@ struct Batch {
 }
 
 impl<'a, 'f> Feed<'a, 'f> {
-    /// Reads magic and version.
-    pub(crate) fn new(mut window: Window<'a>, options: &'f Options<'_>) -> Result<Self> {
+    /// Reads magic and version. Anything but the magic of an RDB file begins a log.
+    pub(crate) fn new(
+        mut window: Window<'a>,
+        place: Place,
+        options: &'f Options<'_>,
+    ) -> Result<Self> {
         while window.bytes().len() < HEADER_LEN && !window.is_whole() {
             window.fill();
         }
-        let header = Header::read(window.bytes())?;
+        let bytes = window.bytes();
+        let has_rdb = Header::is_magic(bytes);
+        let header = match has_rdb {
+            true => Header::read(bytes)?,
+            false => Header::NONE,
+        };
         Ok(Feed {
             window,
             filter: options.filter,
             transform: options.transform,
             unique: options.unique,
             whole_up_to: 0,
+            log: options.log,
+            place,
             cx: Context::new(header),
-            state: State::Items,
+            state: match has_rdb {
+                true => State::Items,
+                false => State::Log(Box::new(Log::new(options.log, place))),
+            },
             giant: None,
             giant_type: ValueType::String,
             sparse: true,
@@ -198,9 +220,17 @@ impl<'a, 'f> Feed<'a, 'f> {
         self.whole_up_to = usize::try_from(up_to).unwrap_or(usize::MAX);
     }
 
-    /// Magic and version.
+    /// Magic and version; [`Header::NONE`] if there is only a log.
     pub(crate) fn header(&self) -> Header {
         self.cx.header
+    }
+
+    /// What was found where the log ends, if there is one and it has been reached.
+    pub(crate) fn log_end(&self) -> Option<&LogEnd> {
+        match &self.state {
+            State::Log(log) => Some(&log.end),
+            _ => None,
+        }
     }
 
     /// What stands behind the EOF opcode, once it has been reached.
@@ -240,9 +270,10 @@ impl<'a, 'f> Feed<'a, 'f> {
             self.state = State::Ended;
             return Err(self.why(e));
         }
-        let job = match self.state {
+        let job = match &mut self.state {
             State::Items => self.items(see),
-            State::Giant { units, head, value } => self.part(units, head, value).map(Some),
+            &mut State::Giant { units, head, value } => self.part(units, head, value).map(Some),
+            State::Log(log) => return log.next(&mut self.window),
             State::Ended => Ok(None),
         };
         job.map_err(|e| {
@@ -413,6 +444,12 @@ impl<'a, 'f> Feed<'a, 'f> {
                     return Ok(Cut::End);
                 }
                 Step::Item(Item::Hint) => {}
+                Step::Item(Item::Aux { name, value }) => {
+                    batch.wanted = true;
+                    if let Some(until) = self.log.until {
+                        saved_before(until, name, value)?;
+                    }
+                }
                 Step::Item(_) => batch.wanted = true,
             }
             let enough = match see {
@@ -637,7 +674,7 @@ impl<'a, 'f> Feed<'a, 'f> {
         })
     }
 
-    /// Reads what stands behind the EOF opcode.
+    /// Reads what stands behind the EOF opcode: a log, or nothing.
     fn finish(&mut self) {
         let size = if self.cx.header.has_checksum() { 8 } else { 0 };
         while self.window.bytes().len() <= size && !self.window.is_whole() {
@@ -654,10 +691,22 @@ impl<'a, 'f> Feed<'a, 'f> {
                 Err(e) => self.failed = Some(e),
             }
         }
+        let mut trailing = c.peek();
+        // In a directory nothing else may follow; elsewhere servers pass over what is no log.
+        if self.failed.is_none()
+            && (trailing.is_some() && self.place != Place::ALONE
+                || matches!(trailing, Some(b'*' | b'#')))
+        {
+            let chunk = self.window.take(size);
+            self.window.recycle(chunk);
+            let log = Log::new(self.log, self.place);
+            self.state = State::Log(Box::new(log));
+            trailing = None;
+        }
         self.end = Some(End {
             stored,
             offset,
-            trailing: c.peek(),
+            trailing,
         });
     }
 }
@@ -669,4 +718,19 @@ fn first_item<'w>(window: &'w Window<'_>) -> Cursor<'w> {
         c.set_position(HEADER_LEN);
     }
     c
+}
+
+/// Fails if RDB data were saved later than what is wanted: what there was before is not in them.
+fn saved_before(until: i64, name: &RdbStr<'_>, value: &RdbStr<'_>) -> Result<()> {
+    let mut scratch = Scratch::new();
+    if name.as_bytes(&mut scratch)? != b"ctime" {
+        return Ok(());
+    }
+    let saved = std::str::from_utf8(value.as_bytes(&mut scratch)?)
+        .ok()
+        .and_then(|s| s.parse().ok());
+    match saved {
+        Some(s) if is_later(s, until) => Err(RdbError::unsupported(name.offset(), too_late(s))),
+        _ => Ok(()),
+    }
 }

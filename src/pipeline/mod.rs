@@ -12,15 +12,22 @@
 //! number of workers. The output is the same bytes for any number of them. Only this room knows the thread pool.
 
 mod batch;
+mod log;
 mod order;
 mod progress;
 
 pub use progress::Progress;
 
+use crate::aof::Truncated;
+use crate::aof::scan::{self as log_scan, Scan};
+use crate::command::choose::Chooser;
+use crate::command::table::Role;
+use crate::command::{Command, Raw};
 use crate::cursor::Cursor;
 use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::filter::{Filter, Renamed, Transform, Unique};
+use crate::loss::Losses;
 use crate::out::{Nowhere, Out};
 use crate::rdb::crc64;
 use crate::rdb::entry::Entry;
@@ -60,19 +67,24 @@ pub struct Options<'a> {
     pub transform: &'a Transform,
     /// The keys written so far, if none may be written twice.
     pub unique: Option<&'a Unique>,
-    /// How many keys to encode at the most. With a limit one thread works, so that it stops at the very key.
+    /// How many keys and commands to encode at the most. With a limit one thread works, so that it stops at the very key. A transaction
+    /// comes whole.
     pub limit: Option<u64>,
+    /// How the commands of a log are read.
+    pub log: crate::aof::Options,
 }
 
 /// What a run has seen.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Magic and version of the file.
+    /// Magic and version of the file; [`Header::NONE`] if it is a log from its first byte on.
     pub header: Header,
     /// Keys encoded.
     pub keys: u64,
-    /// Bytes of RDB read, unpacked.
+    /// Commands of a log encoded.
+    pub commands: u64,
+    /// Bytes read, unpacked.
     pub bytes: u64,
     /// Values left out because they are broken.
     pub skipped: u64,
@@ -82,6 +94,16 @@ pub struct Summary {
     pub checksum: Option<bool>,
     /// First byte of what follows the file, if something does.
     pub trailing: Option<u8>,
+    /// What of the commands could not be kept by filters and changes.
+    pub losses: Losses,
+    /// The tail of a log that was left out because it is not whole.
+    pub truncated: Option<Truncated>,
+    /// The last time stamp of a log, in seconds since 1970.
+    pub last_stamp: Option<u64>,
+    /// Whether a log was left at a time stamp later than what is wanted.
+    pub stopped: bool,
+    /// Whether it should have been left so, but has no time stamps.
+    pub unstamped: bool,
 }
 
 /// How many errors a summary tells in full.
@@ -90,11 +112,12 @@ const TOLD: usize = 10;
 /// A value of so many bytes cannot become more than a buffer holds, LZF and escapes included.
 const SURE_TO_FIT: usize = 2 << 10;
 
-/// A worker's room for keys: unpacked, and renamed.
+/// A worker's room for keys: unpacked, and renamed. What it could not keep of commands.
 #[derive(Default)]
 struct Room {
     key: Scratch,
     renamed: Renamed,
+    losses: Losses,
 }
 
 /// What the workers share.
@@ -104,7 +127,9 @@ struct Shared<'a, 'r> {
     options: &'r Options<'r>,
     progress: &'r Progress,
     keys: AtomicU64,
+    commands: AtomicU64,
     skipped: Mutex<(u64, Vec<RdbError>)>,
+    losses: Mutex<Losses>,
     limited: AtomicBool,
     /// Whether one thread does it all.
     alone: bool,
@@ -126,6 +151,7 @@ pub fn run<E: Encode>(
     let name = source.name().to_owned();
     let named = |e: RdbError| e.with_file(&name);
     let stored = source.stored_size();
+    let place = source.place();
     progress.begin(&name, stored);
     let window = source.window(progress.read())?;
     let seen_by_jobs = stored.is_some() && window.is_whole();
@@ -134,7 +160,7 @@ pub fn run<E: Encode>(
         (None, 0) => std::thread::available_parallelism().map_or(1, |n| n.get()),
         (None, n) => n,
     };
-    let mut feed = Feed::new(window, options).map_err(named)?;
+    let mut feed = Feed::new(window, place, options).map_err(named)?;
     let header = feed.header();
     feed.keep_whole(match options.on_error {
         // Whether a value is sound is known when all of it has been looked at.
@@ -147,13 +173,18 @@ pub fn run<E: Encode>(
         options,
         progress,
         keys: AtomicU64::new(0),
+        commands: AtomicU64::new(0),
         skipped: Mutex::new((0, Vec::new())),
+        losses: Mutex::default(),
         limited: AtomicBool::new(options.limit == Some(0)),
         alone: threads == 1,
     };
     let work = || {
         let mut e = encoder(header);
-        work(&shared, &mut e, seen_by_jobs);
+        let mut room = Room::default();
+        work(&shared, &mut e, seen_by_jobs, &mut room);
+        let mut losses = shared.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.merge(room.losses);
         e
     };
     let encoders = if threads == 1 {
@@ -195,26 +226,47 @@ pub fn run<E: Encode>(
         }
         checksum = Some(true);
     }
+    let log = feed.log_end().cloned().unwrap_or_default();
+    let losses = shared
+        .losses
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let commands = shared.commands.into_inner();
     let summary = Summary {
         header,
         keys: shared.keys.into_inner(),
+        commands,
         bytes: progress.bytes_of_file(),
         skipped,
         skipped_because,
         checksum,
         trailing: feed.end().and_then(|e| e.trailing),
+        losses,
+        truncated: log.truncated,
+        last_stamp: log.last_stamp,
+        stopped: log.stopped,
+        unstamped: options.log.until.is_some()
+            && commands > 0
+            && log.last_stamp.is_none()
+            && !log.stopped,
     };
     Ok((summary, encoders))
 }
 
 /// What one worker does until there is nothing left to do.
-fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool) {
+fn work<E: Encode>(
+    shared: &Shared<'_, '_>,
+    encoder: &mut E,
+    seen_by_jobs: bool,
+    scratch: &mut Room,
+) {
     let report = |done: &Done| {
         shared.keys.fetch_add(done.keys, Ordering::Relaxed);
-        shared.progress.add(done.keys, done.input, seen_by_jobs);
+        shared.commands.fetch_add(done.commands, Ordering::Relaxed);
+        let things = done.keys + done.commands;
+        shared.progress.add(things, done.input, seen_by_jobs);
     };
     let mut done_with = None;
-    let mut scratch = Room::default();
     loop {
         let mut feed = shared.feed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(chunk) = done_with.take() {
@@ -252,7 +304,7 @@ fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool)
                     step,
                     entry,
                     templates,
-                    &mut scratch,
+                    scratch,
                     &mut out,
                     &mut done.keys,
                 )
@@ -270,7 +322,7 @@ fn work<E: Encode>(shared: &Shared<'_, '_>, encoder: &mut E, seen_by_jobs: bool)
         match job {
             Ok(None) => return,
             Ok(Some(job)) => {
-                do_job(shared, encoder, &job, &mut turn, &mut scratch, &mut done);
+                do_job(shared, encoder, &job, &mut turn, scratch, &mut done);
                 shared.order.deliver(seq, done, report);
                 done_with = Some(job.chunk);
             }
@@ -314,6 +366,7 @@ fn open_part<'a, E: Encode>(
     done.input = bytes.len() as u64;
     if shared.options.checksum {
         done.crc = crc64::checksum(bytes);
+        done.summed = done.input;
     }
     done.keys = walked.last.into();
     done.part = turn.seam.take().map(|s| (s, elements));
@@ -342,8 +395,9 @@ fn do_job<E: Encode>(
 ) {
     let bytes = job.chunk.bytes();
     done.input = bytes.len() as u64;
-    if shared.options.checksum {
+    if shared.options.checksum && !matches!(job.work, Work::Commands(_)) {
         done.crc = crc64::checksum(bytes);
+        done.summed = done.input;
     }
     let spare = |done: &mut Done| match done.buffer.capacity() {
         0 => shared.order.spare(),
@@ -364,6 +418,13 @@ fn do_job<E: Encode>(
                 &mut out,
                 keys,
             );
+            done.error = r.err();
+            (done.buffer, done.len) = out.into_parts();
+        }
+        Work::Commands(db) => {
+            let mut out = Out::draining(spare(done), turn);
+            let n = &mut done.commands;
+            let r = commands(shared, encoder, job, *db, scratch, &mut out, n);
             done.error = r.err();
             (done.buffer, done.len) = out.into_parts();
         }
@@ -424,6 +485,102 @@ fn items<E: Encode>(
         };
         let (entry, templates) = (scanner.entry(), scanner.templates());
         if one(shared, encoder, &step, entry, templates, scratch, out, keys)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Where a walk over commands stands to the transactions in them.
+enum Group<'b> {
+    /// In none.
+    None,
+    /// In one of which nothing has been encoded: its MULTI, where that stands, and the database that has been selected since.
+    Begun(Raw<'b>, u64, Option<u64>),
+    /// In one that has been begun in the output too.
+    Open,
+}
+
+/// Walks the commands of a batch, and leaves out what is not wanted: of a transaction of which nothing is, MULTI and EXEC too.
+fn commands<E: Encode>(
+    shared: &Shared<'_, '_>,
+    encoder: &mut E,
+    job: &Job<'_>,
+    mut db: u64,
+    room: &mut Room,
+    out: &mut Out<'_>,
+    n: &mut u64,
+) -> Result<()> {
+    let options = shared.options;
+    let chooser = Chooser::new(options.filter, options.transform);
+    let to = |db| options.transform.db(db);
+    let is_enough = |n: u64| {
+        let before =
+            || shared.keys.load(Ordering::Relaxed) + shared.commands.load(Ordering::Relaxed);
+        options.limit.is_some_and(|limit| before() + n >= limit)
+    };
+    let bytes = job.chunk.bytes();
+    let mut scan = Scan::default();
+    let mut group = Group::None;
+    while scan.at() < bytes.len() {
+        let offset = job.offset + scan.at() as u64;
+        let raw = match scan.step(bytes, job.offset)? {
+            log_scan::Step::Command(raw) => raw,
+            log_scan::Step::Annotation(line) => {
+                encoder.annotation(line, out)?;
+                continue;
+            }
+            log_scan::Step::More => break,
+        };
+        let role = log_scan::control(raw.name());
+        match role {
+            Role::Data => {
+                let mut edit = None;
+                let chosen = chooser.choose(raw, db, offset, &mut edit, &mut room.losses)?;
+                let Some(command) = chosen else {
+                    continue;
+                };
+                if options.unique.is_some() {
+                    return Err(command.refuse(
+                        "whether its keys are there already, from another source or database, cannot be told; with --on-conflict replace \
+                         what comes later counts",
+                    ));
+                }
+                if let Group::Begun(multi, at, selected) = group {
+                    encoder.command(&Command::as_is(to(db), at, multi.spec(), multi), out)?;
+                    if let Some(db) = selected {
+                        encoder.item(&Item::SelectDb(db), out)?;
+                    }
+                    group = Group::Open;
+                }
+                encoder.command(&command, out)?;
+                *n += 1;
+            }
+            Role::Select => {
+                db = log_scan::selected(&raw, offset)?;
+                if options.filter.db(db) {
+                    match &mut group {
+                        Group::Begun(_, _, selected) => *selected = Some(to(db)),
+                        _ => encoder.item(&Item::SelectDb(to(db)), out)?,
+                    }
+                }
+            }
+            Role::Multi if matches!(group, Group::None) => {
+                group = Group::Begun(raw, offset, None);
+            }
+            Role::Exec => match std::mem::replace(&mut group, Group::None) {
+                Group::Open => {
+                    encoder.command(&Command::as_is(to(db), offset, raw.spec(), raw), out)?;
+                }
+                Group::Begun(_, _, Some(db)) => encoder.item(&Item::SelectDb(db), out)?,
+                _ => {}
+            },
+            // Servers pass over them where commands are repeated, and so would nobody else.
+            _ => {}
+        }
+        out.checkpoint()?;
+        if matches!(group, Group::None) && is_enough(*n) {
+            shared.limited.store(true, Ordering::Relaxed);
             break;
         }
     }

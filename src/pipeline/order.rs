@@ -23,11 +23,15 @@ pub(crate) struct Done {
     /// The bytes to write: the first `len` of the buffer.
     pub(crate) buffer: Vec<u8>,
     pub(crate) len: usize,
-    /// Checksum and length of the job's input.
+    /// Checksum of the job's input, and of how many bytes: of commands there is none.
     pub(crate) crc: u64,
+    pub(crate) summed: u64,
+    /// Length of the job's input.
     pub(crate) input: u64,
     /// Keys that were encoded.
     pub(crate) keys: u64,
+    /// Commands that were encoded.
+    pub(crate) commands: u64,
     /// For a part of a giant value: the seam to the part before it, and how many elements the part holds.
     pub(crate) part: Option<(Seam, u64)>,
     /// Why the job ended early, if it did; its bytes are still written.
@@ -141,7 +145,7 @@ impl<'s> Order<'s> {
             if error.is_none() {
                 progress(&done);
             }
-            crc = crc64::combine(crc, done.crc, done.input);
+            crc = crc64::combine(crc, done.crc, done.summed);
             state = self.lock();
             state.crc = crc;
             if error.is_some() {

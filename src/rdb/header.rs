@@ -43,6 +43,12 @@ impl Header {
         version: NEWEST_REDIS,
     };
 
+    /// Of what has no RDB data, as a log from its first byte on: a version that no file has.
+    pub const NONE: Header = Header {
+        dialect: Dialect::Redis,
+        version: 0,
+    };
+
     /// Whether `bytes` begin as an RDB file does.
     pub fn is_magic(bytes: &[u8]) -> bool {
         bytes.starts_with(b"REDIS") || bytes.starts_with(b"VALKEY")

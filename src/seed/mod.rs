@@ -178,6 +178,7 @@ impl Seed {
                 // Values are not looked at, so that none is found to be broken.
                 on_error: OnError::Stop,
                 limit,
+                log: self.dump.log,
             };
             let mut nothing = Count::default();
             let (summary, surveyors) =

@@ -112,9 +112,9 @@ impl Kind {
             Kind::Rdb => "it is an RDB file",
             Kind::Gzip => "it is gzip data inside compressed data; unpack it first",
             Kind::Zstd => "it is zstd data inside compressed data; unpack it first",
-            Kind::Aof => "it is an append-only file (commands), which cannot be read yet",
+            Kind::Aof => "it is an append-only file",
             Kind::Manifest => {
-                "it is the manifest of an append-only directory, which cannot be read yet"
+                "it is the manifest of an append-only directory; give the directory, where the files are that it lists"
             }
             Kind::Json => "it is JSON",
             Kind::Empty => "there is nothing in it",

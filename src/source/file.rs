@@ -3,7 +3,8 @@
 //! # The promise that comes with a map
 //!
 //! While a file is mapped nobody may cut it short: reading a page that is gone ends the process with SIGBUS. Servers never do that to an
-//! RDB file: they write a new one beside it and rename. A file that something else may truncate can be piped in instead.
+//! RDB file: they write a new one beside it and rename. To an append-only file they only add, but for one that starts and finds it cut.
+//! A file that something else may truncate can be piped in instead.
 #![allow(unsafe_code)] // one call: mapping a file
 
 use crate::error::{ErrorKind, RdbError, Result};
@@ -16,6 +17,8 @@ pub(super) enum Opened {
     Mapped(memmap2::Mmap),
     /// A pipe or a device.
     Stream(File),
+    /// A regular file of no bytes.
+    Empty,
 }
 
 /// Opens `path`; says what it is when it is nothing that can be read.
@@ -31,10 +34,7 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
         return Ok(Opened::Stream(file));
     }
     if meta.len() == 0 {
-        return Err(RdbError::other(
-            ErrorKind::UnexpectedEof,
-            "the file is empty: a server that has saved nothing yet, or a copy that failed",
-        ));
+        return Ok(Opened::Empty);
     }
     let map = map(&file).map_err(|e| RdbError::io("cannot map into memory", e))?;
     #[cfg(unix)]
@@ -51,29 +51,21 @@ pub(super) fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
     unsafe { memmap2::Mmap::map(file) }
 }
 
-/// What to say of a directory.
+/// What to say of a directory without a manifest.
 fn directory(path: &Path) -> String {
-    let files = || std::fs::read_dir(path).into_iter().flatten().flatten();
     let ends = |end: &str| {
-        files()
+        std::fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
             .map(|f| f.file_name().to_string_lossy().into_owned())
             .find(|n| n.ends_with(end))
     };
-    if ends(".manifest").is_some() {
-        match ends(".base.rdb") {
-            Some(base) => format!(
-                "is an append-only directory, which cannot be read yet; its base alone can: {}",
-                path.join(base).display()
-            ),
-            None => "is an append-only directory, which cannot be read yet".to_owned(),
-        }
-    } else {
-        match ends(".rdb") {
-            Some(rdb) => format!(
-                "is a directory; give the file in it: {}",
-                path.join(rdb).display()
-            ),
-            None => "is a directory, and not an append-only one (it has no manifest)".to_owned(),
-        }
+    match ends(".aof").or_else(|| ends(".rdb")) {
+        Some(file) => format!(
+            "is a directory without a manifest; give the file in it: {}",
+            path.join(file).display()
+        ),
+        None => "is a directory, and not an append-only one (it has no manifest)".to_owned(),
     }
 }

@@ -1,15 +1,17 @@
-//! Where bytes come from: a file, a pipe, either of them compressed.
+//! Where bytes come from: a file, a pipe, either of them compressed; a directory, as the files in it.
 //!
-//! A [`Source`] knows formats only well enough to tell files apart. It gives a [`Window`] on an RDB file: the whole file in memory, or a
-//! buffer that grows as bytes arrive, so that what reads it has one way to go. Lines of JSON become RDB on the way.
+//! A [`Source`] knows formats only well enough to tell files apart. It gives a [`Window`] on an RDB or append-only file: the whole file in
+//! memory, or a buffer that grows as bytes arrive, so that what reads it has one way to go. Lines of JSON become RDB on the way.
 
 pub mod detect;
+mod directory;
 mod file;
 mod spill;
 mod window;
 
 pub use window::{Chunk, Window};
 
+use crate::aof::Place;
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::ndjson::read::ToRdb;
 use detect::Kind;
@@ -25,6 +27,8 @@ pub struct Source {
     step: usize,
     /// How long a stream is, if somebody said so.
     size: Option<u64>,
+    /// Which of the files of an append-only directory it is, if it is one.
+    place: Option<Place>,
 }
 
 /// Bytes at either end of a file that tell it from others.
@@ -50,17 +54,41 @@ impl Source {
         if path.as_os_str() == "-" {
             return Ok(Source::from_reader("standard input", std::io::stdin()));
         }
+        let source = Source::file(path, None)?;
+        if matches!(&source.from, From::Bytes(_)) {
+            let e = RdbError::other(
+                ErrorKind::UnexpectedEof,
+                "the file is empty: a server that has saved nothing yet, or a copy that failed",
+            );
+            return Err(e.with_file(&source.name));
+        }
+        Ok(source)
+    }
+
+    /// Opens a file, or an append-only directory: the files that are loaded, in order. The directory is given by its path, that of its
+    /// manifest, or that of the directory it is in.
+    pub fn open_all(path: &Path) -> Result<Vec<Source>> {
+        match directory::manifest_of(path)? {
+            Some(manifest) => directory::open(&manifest),
+            None => Source::open(path).map(|source| vec![source]),
+        }
+    }
+
+    /// A file; as one of a directory, if it has a place there.
+    fn file(path: &Path, place: Option<Place>) -> Result<Source> {
         let name = path.display().to_string();
         let named = |e: RdbError| e.with_file(&name);
         let from = match file::open(path).map_err(named)? {
             file::Opened::Mapped(map) => From::Map(map),
             file::Opened::Stream(file) => From::Stream(Box::new(file)),
+            file::Opened::Empty => From::Bytes(Vec::new()),
         };
         Ok(Source {
             name,
             from,
             step: window::READ,
             size: None,
+            place,
         })
     }
 
@@ -71,6 +99,7 @@ impl Source {
             from: From::Stream(Box::new(reader)),
             step: window::READ,
             size: None,
+            place: None,
         }
     }
 
@@ -90,6 +119,7 @@ impl Source {
             from: From::Bytes(bytes.into()),
             step: window::READ,
             size: None,
+            place: None,
         }
     }
 
@@ -105,6 +135,23 @@ impl Source {
     pub(crate) fn in_steps(mut self, step: usize) -> Source {
         self.step = step.max(16);
         self
+    }
+
+    /// Says that it is one of the files of an append-only directory.
+    #[must_use]
+    pub(crate) fn at(mut self, place: Place) -> Source {
+        self.place = Some(place);
+        self
+    }
+
+    /// Its place among the files of an append-only directory; [`Place::ALONE`] if it is in none.
+    pub fn place(&self) -> Place {
+        self.place.unwrap_or(Place::ALONE)
+    }
+
+    /// Whether it belongs to the source before it: another file of the same directory.
+    pub fn continues(&self) -> bool {
+        self.place().continues
     }
 
     /// What errors call it.
@@ -145,15 +192,25 @@ impl Source {
         Some(format!("{} bytes ({:016x})", bytes.len(), sum.finalize()))
     }
 
-    /// Looks at the first bytes, unpacks if they are those of gzip or zstd, makes RDB of JSON, and gives a window on an RDB file. `read` counts the
-    /// stored bytes as they are read; of a mapped file, whose reading is seen only by whoever takes from the window, nothing.
+    /// Looks at the first bytes, unpacks if they are those of gzip or zstd, makes RDB of JSON, and gives a window on an RDB file or commands.
+    /// What a manifest lists is taken for one of the two whatever it begins with, as servers do. `read` counts the stored bytes as they are
+    /// read; of a mapped file, whose reading is seen only by whoever takes from the window, nothing.
     pub fn window<'a>(&'a mut self, read: &'a AtomicU64) -> Result<Window<'a>> {
         let Source {
-            name, from, step, ..
+            name,
+            from,
+            step,
+            place,
+            ..
         } = self;
+        let kind = |first: &[u8]| match detect::kind(first) {
+            kind @ (Kind::Rdb | Kind::Gzip | Kind::Zstd) => kind,
+            _ if place.is_some() => Kind::Aof,
+            kind => kind,
+        };
         match from {
-            From::Map(map) => in_memory(map, read),
-            From::Bytes(bytes) => in_memory(bytes, read),
+            From::Map(map) => in_memory(map, kind, read),
+            From::Bytes(bytes) => in_memory(bytes, kind, read),
             From::Stream(reader) => {
                 let mut reader = Counting {
                     inner: reader,
@@ -162,10 +219,11 @@ impl Source {
                 let mut first = vec![0; detect::LOOK.min(*step)];
                 let n = read_full(&mut reader, &mut first)?;
                 first.truncate(n);
-                match detect::kind(&first) {
-                    Kind::Rdb => Ok(Window::growing(first, Box::new(reader), *step)),
-                    kind @ (Kind::Gzip | Kind::Zstd) => {
-                        unpacked(kind, Box::new(std::io::Cursor::new(first).chain(reader)))
+                match kind(&first) {
+                    Kind::Rdb | Kind::Aof => Ok(Window::growing(first, Box::new(reader), *step)),
+                    packed @ (Kind::Gzip | Kind::Zstd) => {
+                        let reader = std::io::Cursor::new(first).chain(reader);
+                        unpacked(packed, kind, Box::new(reader))
                     }
                     Kind::Json => Ok(from_json(std::io::Cursor::new(first).chain(reader), *step)),
                     other => Err(refuse(other)),
@@ -177,21 +235,29 @@ impl Source {
 }
 
 /// A window on bytes that are all there.
-fn in_memory<'a>(bytes: &'a [u8], read: &'a AtomicU64) -> Result<Window<'a>> {
-    match detect::kind(bytes) {
-        Kind::Rdb => Ok(Window::whole(bytes)),
-        kind @ (Kind::Gzip | Kind::Zstd) => {
+fn in_memory<'a>(
+    bytes: &'a [u8],
+    kind: impl Fn(&[u8]) -> Kind,
+    read: &'a AtomicU64,
+) -> Result<Window<'a>> {
+    match kind(bytes) {
+        Kind::Rdb | Kind::Aof => Ok(Window::whole(bytes)),
+        packed @ (Kind::Gzip | Kind::Zstd) => {
             let reader = Counting { inner: bytes, read };
-            unpacked(kind, Box::new(reader))
+            unpacked(packed, kind, Box::new(reader))
         }
         Kind::Json => Ok(from_json(Counting { inner: bytes, read }, window::READ)),
         other => Err(refuse(other)),
     }
 }
 
-/// A window on what `reader` unpacks to, which must be an RDB file, or JSON.
-fn unpacked<'a>(kind: Kind, reader: Box<dyn Read + Send + 'a>) -> Result<Window<'a>> {
-    let mut reader: Box<dyn Read + Send + 'a> = match kind {
+/// A window on what `reader` unpacks to, which must be an RDB file, commands, or JSON.
+fn unpacked<'a>(
+    packed: Kind,
+    kind: impl Fn(&[u8]) -> Kind,
+    reader: Box<dyn Read + Send + 'a>,
+) -> Result<Window<'a>> {
+    let mut reader: Box<dyn Read + Send + 'a> = match packed {
         Kind::Zstd => Box::new(
             zstd::stream::read::Decoder::new(reader)
                 .map_err(|e| RdbError::io("cannot unpack zstd", e))?,
@@ -201,8 +267,8 @@ fn unpacked<'a>(kind: Kind, reader: Box<dyn Read + Send + 'a>) -> Result<Window<
     let mut first = vec![0; detect::LOOK];
     let n = read_full(&mut reader, &mut first)?;
     first.truncate(n);
-    match detect::kind(&first) {
-        Kind::Rdb => Ok(Window::growing(first, reader, window::READ)),
+    match kind(&first) {
+        Kind::Rdb | Kind::Aof => Ok(Window::growing(first, reader, window::READ)),
         Kind::Json => Ok(from_json(
             std::io::Cursor::new(first).chain(reader),
             window::READ,
@@ -221,7 +287,7 @@ fn from_json<'a>(reader: impl Read + Send + 'a, step: usize) -> Window<'a> {
 fn refuse(kind: Kind) -> RdbError {
     RdbError::other(
         ErrorKind::Unsupported,
-        format!("not an RDB file: {}", kind.describe()),
+        format!("not an RDB or append-only file: {}", kind.describe()),
     )
 }
 

@@ -6,7 +6,7 @@
 //!   sense      no name twice, sorted where servers rely on it, counts that hold   here
 //! ```
 //!
-//! A checker is an encoder that encodes nothing: for each key that is whole it appends one byte, which nobody keeps. As the
+//! A checker is an encoder that encodes nothing: for each key or command that is whole it appends one byte, which nobody keeps. As the
 //! output is in the order of the file, their number at the end of a run that broke off is that of the whole keys before the damage.
 //!
 //! What is wrong with a value but does not stop it from being read is a [`Kind`], a problem or a note.
@@ -17,6 +17,9 @@ use super::tally::{DbTally, Kind, Tally, USUAL_DATABASES};
 use super::walk::{
     Compare, NODE_MAX, Seen, Walk, array_elements, at_end, each_name, module_items, string,
 };
+use crate::aof::{self, scan::time_stamp};
+use crate::command::Command;
+use crate::command::table::Role;
 use crate::cursor::Cursor;
 use crate::encode::{Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
@@ -24,6 +27,7 @@ use crate::filter::{Filter, Transform};
 use crate::out::Out;
 use crate::pipeline::{self, OnError, Options, Progress};
 use crate::rdb::entry::Entry;
+use crate::rdb::header::Header;
 use crate::rdb::packed::{listpack, ziplist};
 use crate::rdb::scan::{self, Item};
 use crate::rdb::skip::{Unit, Units};
@@ -34,7 +38,7 @@ use crate::rdb::value::stream::{StreamId, Tail};
 use crate::rdb::value::{Elements, Scratches, list};
 use crate::rdb::value_type::ValueType;
 use crate::rdb::{LogicalType, length};
-use crate::sink::Count;
+use crate::sink::Sink;
 use crate::source::Source;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,10 +83,17 @@ impl Check {
             // A checker passes over broken values itself, so that values of any size are still read in parts.
             on_error: OnError::Stop,
             limit: None,
+            log: aof::Options {
+                tail: aof::Tail::Refuse,
+                ..aof::Options::default()
+            },
         };
-        let mut whole = Count::default();
+        let mut whole = Whole::default();
         let run = pipeline::run(source, &options, progress, &mut whole, |header| {
-            lock(&shared.about).header = Some(header);
+            let mut about = lock(&shared.about);
+            about.header = Some(header).filter(|h| *h != Header::NONE);
+            about.is_log |= header == Header::NONE;
+            drop(about);
             Checker::new(&shared)
         });
         // The checkers of a run that went well hand in what they counted when they are dropped here, the others have been.
@@ -121,7 +132,8 @@ impl Check {
         Report {
             name: source.name().to_owned(),
             about,
-            keys: whole.0,
+            keys: whole.keys,
+            commands: whole.commands,
             bytes: progress.bytes_of_file(),
             // Behind the place where a run broke off other workers may have counted on.
             tally: checksum.map(|_| tally),
@@ -129,6 +141,25 @@ impl Check {
             trailing,
             error,
         }
+    }
+}
+
+/// Counts what the checkers append: [`KEY`] or [`COMMAND`].
+#[derive(Default)]
+struct Whole {
+    keys: u64,
+    commands: u64,
+}
+
+const KEY: u8 = b'.';
+const COMMAND: u8 = b':';
+
+impl Sink for Whole {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let keys = bytes.iter().filter(|&&b| b == KEY).count();
+        self.keys += keys as u64;
+        self.commands += (bytes.len() - keys) as u64;
+        Ok(())
     }
 }
 
@@ -556,11 +587,35 @@ impl Encode for Checker<'_, '_> {
         match self.value(e, templates) {
             Ok(elements) => {
                 self.count(e, elements, e.body.len() as u64);
-                out.byte(b'.');
+                out.byte(KEY);
                 Ok(())
             }
             Err(error) => self.broken(error, e),
         }
+    }
+
+    fn command(&mut self, c: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        match c.role() {
+            Role::Multi => self.tally.log.transactions += 1,
+            Role::Exec => {}
+            _ => {
+                self.tally.log.add(c.spec.map(|s| s.name), c.db);
+                out.byte(COMMAND);
+            }
+        }
+        if c.spec.is_none() {
+            self.tally
+                .found_mut(Kind::UnknownCommand)
+                .add(c.offset, || RdbError::corrupt(c.offset, c.raw.quoted()));
+        }
+        Ok(())
+    }
+
+    fn annotation(&mut self, line: &[u8], _: &mut Out<'_>) -> Result<()> {
+        if let Some(s) = time_stamp(line) {
+            self.tally.log.stamp(s);
+        }
+        Ok(())
     }
 
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {
@@ -590,7 +645,7 @@ impl Encode for Checker<'_, '_> {
         match self.end_of_giant(part, giant.unwrap_or_default(), all) {
             Ok(()) => {
                 self.count(e, all, end.saturating_sub(e.body_offset));
-                out.byte(b'.');
+                out.byte(KEY);
                 Ok(())
             }
             Err(error) => self.broken(error, e),

@@ -11,9 +11,11 @@
 
 pub mod check;
 mod duplicates;
+mod good;
 pub mod report;
 pub mod tally;
 mod walk;
 
 pub use check::Check;
+pub use good::write_good;
 pub use report::{Report, Verdict};

@@ -12,7 +12,7 @@
 //!     checksum    ok
 //! ```
 
-use super::tally::{DbTally, Findings, Kind, Tally, TypeTally};
+use super::tally::{DbTally, Findings, Kind, LogTally, Tally, TypeTally};
 use crate::error::{ErrorKind, RdbError, quote};
 use crate::rdb::header::{Dialect, Header};
 use crate::rdb::value::module::ModuleId;
@@ -35,7 +35,9 @@ pub struct Report {
     pub about: About,
     /// Keys that are whole: of a file that breaks off, those before the damage.
     pub keys: u64,
-    /// Bytes of RDB that have been read, unpacked; where a run breaks off, to the next batch or so.
+    /// Commands of a log that are whole, without MULTI and EXEC.
+    pub commands: u64,
+    /// Bytes that have been read, unpacked; where a run breaks off, to the next batch or so.
     pub bytes: u64,
     /// What was counted, if all of the file could be walked.
     pub tally: Option<Tally>,
@@ -116,6 +118,8 @@ impl Verdict {
 pub struct About {
     /// Magic and version, if they could be read.
     pub header: Option<Header>,
+    /// Whether it is a log from its first byte on.
+    pub is_log: bool,
     /// Function libraries.
     pub functions: u64,
     /// Aux fields by name.
@@ -203,12 +207,21 @@ impl About {
 
     /// When it was written, if the file says.
     fn saved(&self) -> Option<String> {
-        /// The last second of year 9999.
-        const LAST: u64 = 253_402_300_799;
-        let s = self.text("ctime")?.parse().ok().filter(|s| *s <= LAST)?;
-        let time = UNIX_EPOCH.checked_add(Duration::from_secs(s))?;
-        Some(humantime::format_rfc3339_seconds(time).to_string())
+        calendar(self.text("ctime")?.parse().ok()?)
     }
+}
+
+/// A time in seconds since 1970, if it is one that the calendar has.
+fn calendar(s: u64) -> Option<String> {
+    /// The last second of year 9999.
+    const LAST: u64 = 253_402_300_799;
+    let s = Some(s).filter(|s| *s <= LAST)?;
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(s))?;
+    Some(humantime::format_rfc3339_seconds(time).to_string())
+}
+
+fn time(s: u64) -> String {
+    calendar(s).unwrap_or_else(|| s.to_string())
 }
 
 impl Report {
@@ -218,6 +231,7 @@ impl Report {
             name,
             about: About::default(),
             keys: 0,
+            commands: 0,
             bytes: 0,
             tally: None,
             checksum: None,
@@ -288,17 +302,73 @@ impl Report {
             if let Some(saved) = self.about.saved() {
                 what += &format!(", saved {saved}");
             }
+            if self.has_commands() {
+                what += ", then commands";
+            }
             line(to, "format", &what)?;
+        } else if self.about.is_log {
+            line(to, "format", "commands")?;
         }
         match &self.tally {
             Some(t) => self.write_tally(t, to),
             // Nothing that could hold a key has been read.
-            None if self.about.header.is_none() => Ok(()),
+            None if self.about.header.is_none() && !self.about.is_log => Ok(()),
             None => {
-                let what = format!("{} whole before the damage", count(self.keys, "key"));
-                line(to, "data", &what)
+                let mut what = count(self.keys, "key");
+                if self.has_commands() {
+                    what += &format!(" and {}", count(self.commands, "command"));
+                }
+                what += " whole before the damage";
+                line(to, "data", &what)?;
+                match self.good() {
+                    Some(end) => line(
+                        to,
+                        "good",
+                        &format!("{}: what -o writes", count(end, "byte")),
+                    ),
+                    None => Ok(()),
+                }
             }
         }
+    }
+
+    /// Whether there is a log, as far as has been seen.
+    fn has_commands(&self) -> bool {
+        self.about.is_log || self.commands > 0 || self.good().is_some()
+    }
+
+    /// Of a log that breaks off: up to where it is good. That is where its last whole command or transaction ends.
+    pub fn good(&self) -> Option<u64> {
+        self.error.as_ref().and_then(RdbError::whole)
+    }
+
+    fn write_log(&self, t: &LogTally, to: &mut String) -> fmt::Result {
+        /// How many names are told.
+        const NAMES: usize = 8;
+        let mut what = count(t.commands, "command");
+        if t.transactions > 0 {
+            what += &format!("; {}", count(t.transactions, "transaction"));
+        }
+        line(to, "commands", &what)?;
+        for (name, n) in t.most(NAMES) {
+            writeln!(to, "    {name:<11} {}", number(n))?;
+        }
+        if t.names.len() > NAMES {
+            writeln!(to, "    and {} other names", t.names.len() - NAMES)?;
+        }
+        if t.databases.len() > 1 || t.databases.keys().any(|&db| db > 0) {
+            for (db, n) in &t.databases {
+                line(to, &format!("db {db}"), &count(*n, "command"))?;
+            }
+        }
+        if let Some((first, last)) = t.stamps {
+            line(
+                to,
+                "time stamps",
+                &format!("{} to {}", time(first), time(last)),
+            )?;
+        }
+        Ok(())
     }
 
     fn write_tally(&self, t: &Tally, to: &mut String) -> fmt::Result {
@@ -308,7 +378,9 @@ impl Report {
         if total.keys > 0 {
             what += &format!(", values of {}", count(total.bytes, "byte"));
         }
-        line(to, "data", &what)?;
+        if !self.about.is_log {
+            line(to, "data", &what)?;
+        }
         let mut what = String::new();
         if all.expires > 0 {
             what += &count(all.expires, "key");
@@ -365,15 +437,15 @@ impl Report {
             let what = format!("{} more", number(self.about.more_module_aux));
             line(to, "module aux", &what)?;
         }
-        if let Some(sum) = self.checksum {
+        if let Some(sum) = self.checksum.filter(|_| !self.about.is_log) {
             line(to, "checksum", sum.meaning())?;
         }
-        if let Some(b) = self.trailing {
-            line(
-                to,
-                "trailing",
-                &format!("bytes follow the end{}", what_follows(b)),
-            )?;
+        if self.has_commands() {
+            self.write_log(&t.log, to)?;
+        }
+        if self.trailing.is_some() {
+            let what = "bytes follow the end; servers ignore them, and so does this";
+            line(to, "trailing", what)?;
         }
         self.write_complaints(t, to)?;
         for kind in Kind::ALL.into_iter().filter(|k| !k.is_problem()) {
@@ -409,6 +481,12 @@ impl Report {
         put("version", json!(header.map(|h| h.version)));
         put("writer", json!(self.about.writer()));
         put("keys", json!(self.keys));
+        if self.has_commands() {
+            put("commands", json!(self.commands));
+        }
+        if let Some(end) = self.good() {
+            put("good_bytes", json!(end));
+        }
         if let Some(e) = &self.error {
             put("error", error(e));
         }
@@ -445,6 +523,21 @@ impl Report {
             });
             put("module_aux", module_aux.collect());
             put("module_aux_more", json!(self.about.more_module_aux));
+            if self.has_commands() {
+                let log = &t.log;
+                let dbs = log.databases.iter();
+                put(
+                    "log",
+                    json!({
+                        "commands": log.commands,
+                        "transactions": log.transactions,
+                        "names": log.names,
+                        "databases": dbs.map(|(db, n)| json!({"db": db, "commands": n})).collect::<Vec<_>>(),
+                        "first_timestamp": log.stamps.map(|s| s.0),
+                        "last_timestamp": log.stamps.map(|s| s.1),
+                    }),
+                );
+            }
             put("broken_values", told(&t.broken));
             let kinds = |problem: bool| -> Value {
                 let mut o = Map::new();
@@ -548,13 +641,6 @@ fn when(when: u64) -> String {
         1 => "before the keys".into(),
         2 => "after the keys".into(),
         n => format!("when = {n}"),
-    }
-}
-
-fn what_follows(b: u8) -> &'static str {
-    match b {
-        b'*' | b'#' => ": commands, as in an append-only file with an RDB preamble; not checked",
-        _ => "; servers ignore them, and so does this",
     }
 }
 

@@ -96,11 +96,13 @@ pub enum Kind {
     NewVersion,
     /// Note: a value of so many elements that none was compared with the others.
     Uncompared,
+    /// Note: a command of a log that is of no server and no module known here.
+    UnknownCommand,
 }
 
 impl Kind {
     /// All kinds, problems first.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Duplicate,
         Kind::Unsorted,
         Kind::UnsortedExpiries,
@@ -113,6 +115,7 @@ impl Kind {
         Kind::OldFunction,
         Kind::NewVersion,
         Kind::Uncompared,
+        Kind::UnknownCommand,
     ];
 
     /// Whether it makes a file one that is not whole.
@@ -125,6 +128,7 @@ impl Kind {
                 | Kind::OldFunction
                 | Kind::NewVersion
                 | Kind::Uncompared
+                | Kind::UnknownCommand
         )
     }
 
@@ -143,6 +147,7 @@ impl Kind {
             Kind::OldFunction => "old_function",
             Kind::NewVersion => "new_version",
             Kind::Uncompared => "uncompared",
+            Kind::UnknownCommand => "unknown_command",
         }
     }
 
@@ -176,6 +181,9 @@ impl Kind {
                 "a function in the form of the 7.0 release candidates: servers from 7.2 on refuse the file"
             }
             Kind::NewVersion => "a version newer than this build of rdbtool knows",
+            Kind::UnknownCommand => {
+                "a command that is not known: a server that lacks it, or its module, refuses the log"
+            }
             Kind::Uncompared => {
                 "a value too large for its elements to be compared: duplicates would not have been noticed"
             }
@@ -229,7 +237,67 @@ pub struct Tally {
     pub highest_db: u64,
     /// Values that cannot be read, when the run goes on behind them.
     pub broken: Findings,
+    /// What the log holds.
+    pub log: LogTally,
     findings: [Findings; Kind::ALL.len()],
+}
+
+/// Commands of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogTally {
+    /// How many there are, without SELECT, MULTI and EXEC.
+    pub commands: u64,
+    /// How many transactions.
+    pub transactions: u64,
+    /// How many of each name, for those that are known.
+    pub names: BTreeMap<&'static str, u64>,
+    /// How many for each database; what there is beyond the first 1024 is left out.
+    pub databases: BTreeMap<u64, u64>,
+    /// The first and the last time stamp, in seconds since 1970.
+    pub stamps: Option<(u64, u64)>,
+}
+
+impl LogTally {
+    /// Counts a command.
+    pub(crate) fn add(&mut self, name: Option<&'static str>, db: u64) {
+        self.commands += 1;
+        if let Some(name) = name {
+            *self.names.entry(name).or_default() += 1;
+        }
+        if self.databases.len() < DATABASES || self.databases.contains_key(&db) {
+            *self.databases.entry(db).or_default() += 1;
+        }
+    }
+
+    /// Counts a time stamp.
+    pub(crate) fn stamp(&mut self, s: u64) {
+        let (first, last) = self.stamps.unwrap_or((s, s));
+        self.stamps = Some((first.min(s), last.max(s)));
+    }
+
+    fn merge(&mut self, other: LogTally) {
+        self.commands += other.commands;
+        self.transactions += other.transactions;
+        for (name, n) in other.names {
+            *self.names.entry(name).or_default() += n;
+        }
+        for (db, n) in other.databases {
+            if self.databases.len() < DATABASES || self.databases.contains_key(&db) {
+                *self.databases.entry(db).or_default() += n;
+            }
+        }
+        for s in other.stamps.into_iter().flat_map(|(a, b)| [a, b]) {
+            self.stamp(s);
+        }
+    }
+
+    /// The names there are most commands of, and how many.
+    pub fn most(&self, n: usize) -> Vec<(&'static str, u64)> {
+        let mut all: Vec<_> = self.names.iter().map(|(name, n)| (*name, *n)).collect();
+        all.sort_by_key(|&(name, n)| (std::cmp::Reverse(n), name));
+        all.truncate(n);
+        all
+    }
 }
 
 impl Tally {
@@ -269,6 +337,7 @@ impl Tally {
         }
         self.other_databases.merge(&other.other_databases);
         self.broken.merge(other.broken);
+        self.log.merge(other.log);
         for (a, b) in self.findings.iter_mut().zip(other.findings) {
             a.merge(b);
         }

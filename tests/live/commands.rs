@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rdbtool::encode::commands::{Commands, Options, PROLOGUE};
 use rdbtool::encode::loss::{Losses, Reason};
@@ -92,6 +93,7 @@ pub(super) fn reads(from: Release, to: Release) -> bool {
 /// The commands of a file.
 fn commands(file: &[u8], release: Option<Release>) -> (Vec<u8>, Losses) {
     let options = pipeline::Options {
+        log: Default::default(),
         threads: 1,
         filter: &Filter::default(),
         transform: &Transform::default(),
@@ -182,8 +184,10 @@ struct Dir(PathBuf);
 
 impl Dir {
     fn new(name: &str) -> Dir {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("commands-{}-{name}", std::process::id()));
+            .join(format!("commands-{}-{n}-{name}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         Dir(dir)
     }
@@ -367,7 +371,7 @@ fn compare(what: &str, file: Keys, held: &mut Keys, losses: &Losses) {
 }
 
 /// An append-only file of these commands, where a server looks for it when it starts.
-fn start_with(of: &Installed, all: &[u8]) -> Server {
+pub(super) fn start_with(of: &Installed, all: &[u8]) -> Server {
     let dir = Dir::new(&format!("{}-aof", of.name));
     let mut settings = vec!["--dir", dir.0.to_str().unwrap(), "--appendonly", "yes"];
     settings.extend(with_debug(of));

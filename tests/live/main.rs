@@ -7,6 +7,7 @@
 //! How to bring the servers: `tests/run`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod aof;
 mod backlen;
 mod chance;
 mod commands;

@@ -116,6 +116,7 @@ fn file_for(
     let filter = Filter::default();
     let transform = Transform::default();
     let options = Options {
+        log: Default::default(),
         threads: 1,
         filter: &filter,
         transform: &transform,

@@ -217,6 +217,7 @@ impl Server {
             return false;
         }
         let persistence = cmd!(client, "INFO", "persistence").text();
+        // Newer servers say async_loading, too.
         if !persistence.contains("\nloading:0") {
             return false;
         }

@@ -25,7 +25,8 @@ mod chunks;
 mod stream;
 
 use super::loss::{Losses, Reason};
-use super::{Encode, Part};
+use super::{Encode, Part, replay};
+use crate::command::Command;
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::ndjson::number;
@@ -547,6 +548,23 @@ impl Encode for Commands {
         if part.last.is_some() {
             self.close(e, out)?;
             self.settle(e)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn command(&mut self, command: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        replay::command(command, self.options.release, &mut self.losses, out)
+    }
+
+    /// Time stamps are kept: what is written is a log too. Servers before 7.0 do not load a log with any.
+    fn annotation(&mut self, line: &[u8], out: &mut Out<'_>) -> Result<()> {
+        match self.options.release {
+            Some(r) if !r.is_at_least((7, 0), (0, 0)) => {
+                let text = line.trim_ascii_end();
+                self.losses.note(Reason::TimeStamps, 0, text);
+            }
+            _ => out.raw(line),
         }
         Ok(())
     }

@@ -292,6 +292,7 @@ fn string(s: &[u8], out: &mut Vec<u8>) {
 /// The commands of a file, in pieces or not, with this many threads.
 fn run(file: &[u8], threads: usize, mapped: bool, options: Options) -> (Vec<u8>, Losses) {
     let how = pipeline::Options {
+        log: Default::default(),
         threads,
         filter: &Filter::default(),
         transform: &Transform::default(),

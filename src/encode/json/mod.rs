@@ -8,6 +8,7 @@
 //! the keys, or the columns of a table.
 
 mod array;
+mod command;
 mod csv;
 mod module;
 mod stream;
@@ -15,6 +16,7 @@ mod string;
 
 use super::{Encode, Part};
 use crate::cluster::slot::slot;
+use crate::command::Command;
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::ndjson::{escape, number};
@@ -362,6 +364,15 @@ impl Encode for Json {
 
     fn finds_ends(&self) -> bool {
         self.format != Format::Keys
+    }
+
+    #[inline]
+    fn command(&mut self, command: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        self.write_command(command, out)
+    }
+
+    fn annotation(&mut self, line: &[u8], out: &mut Out<'_>) -> Result<()> {
+        self.write_annotation(line, out)
     }
 
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {

@@ -153,26 +153,26 @@ pub(crate) fn announced(bytes: &[u8], kind: u8, at: u64) -> Result<Option<(u64, 
     }
 }
 
-/// The same of a number of few digits, as nearly all are; `None` if it is anything else.
+/// The same of a number of up to three digits, as nearly all are; `None` if it is anything else.
 #[inline(always)]
 fn plain(bytes: &[u8], kind: u8) -> Option<(u64, usize)> {
-    /// Of so many digits no number is too large.
-    const DIGITS: usize = 8;
-    let (&k, rest) = bytes.split_first()?;
-    if k != kind {
-        return None;
-    }
-    let mut n = 0;
-    for (i, &b) in rest.iter().enumerate().take(DIGITS + 1) {
-        match b.wrapping_sub(b'0') {
-            d @ 0..=9 if i < DIGITS => n = n * 10 + u64::from(d),
-            _ if b == b'\r' && i > 0 && rest.get(i + 1) == Some(&b'\n') => {
-                return Some((n, i + 3));
+    let digits = |k: u8, digits: &[u8]| {
+        let mut n = 0;
+        for d in digits {
+            let d = d.wrapping_sub(b'0');
+            if d > 9 {
+                return None;
             }
-            _ => return None,
+            n = 10 * n + u64::from(d);
         }
+        (k == kind).then_some((n, digits.len() + 3))
+    };
+    match bytes {
+        [k, a, b'\r', b'\n', ..] => digits(*k, &[*a]),
+        [k, a, b, b'\r', b'\n', ..] => digits(*k, &[*a, *b]),
+        [k, a, b, c, b'\r', b'\n', ..] => digits(*k, &[*a, *b, *c]),
+        _ => None,
     }
-    None
 }
 
 fn announced_slowly(bytes: &[u8], kind: u8, at: u64) -> Result<Option<(u64, usize)>> {
