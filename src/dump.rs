@@ -162,8 +162,11 @@ impl Dump {
                 None => Unique::new(self.on_conflict == OnConflict::Error),
             });
         if merges && firsts && self.on_conflict == OnConflict::Replace {
-            // The last one counts: so the last source comes first, and later ones are left out.
+            // The last one counts: so the last source comes first, and later ones are left out. The files of one log stay in their order.
             sources.reverse();
+            for log in sources.split_inclusive_mut(|s| !s.continues()) {
+                log.reverse();
+            }
         }
         let mut stopped = false;
         let mut dumped = Dumped::default();
@@ -172,6 +175,9 @@ impl Dump {
             if std::mem::take(&mut stopped) && source.continues() {
                 stopped = true;
                 continue;
+            }
+            if let Some(unique) = unique.as_ref().filter(|_| !source.continues()) {
+                unique.next_source();
             }
             let options = Options {
                 // Of keys that one source brings twice the first counts, so it must be known which is first.
@@ -290,7 +296,12 @@ impl Run<'_, '_> {
             Some(router) => {
                 let routed = |header| Routed::new(encoder(header), router);
                 let (summary, encoders) = pipeline::run(source, options, progress, sink, routed)?;
-                let inner = encoders.into_iter().map(Routed::into_inner).collect();
+                let mut inner = Vec::new();
+                for routed in encoders {
+                    let (encoder, losses) = routed.into_parts();
+                    dumped.losses.merge(losses);
+                    inner.push(encoder);
+                }
                 (summary, inner)
             }
         };

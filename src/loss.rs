@@ -53,6 +53,10 @@ pub enum Reason {
     AcrossDatabases,
     /// A command for a node of a cluster; it goes on as it is.
     NodeLocal,
+    /// A command whose keys are of several nodes; it is left out.
+    AcrossNodes,
+    /// A transaction whose keys are of several nodes; each has its own part of it.
+    TransactionApart,
     /// A command that sets an expiry as time left, from a moment that is not known; it goes on as it is.
     RelativeExpiry,
     /// A command of which nothing is known, where the target must know it; it goes on as it is.
@@ -65,7 +69,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is, in the order of the variants.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 28] = [
         Reason::FieldExpiry,
         Reason::ExpiryRounded,
         Reason::IdleOrFreq,
@@ -88,6 +92,8 @@ impl Reason {
         Reason::HiddenKeys,
         Reason::AcrossDatabases,
         Reason::NodeLocal,
+        Reason::AcrossNodes,
+        Reason::TransactionApart,
         Reason::RelativeExpiry,
         Reason::UnknownCommand,
         Reason::LackingCommand,
@@ -119,6 +125,8 @@ impl Reason {
             Reason::HiddenKeys => "hidden-keys",
             Reason::AcrossDatabases => "across-databases",
             Reason::NodeLocal => "node-local",
+            Reason::AcrossNodes => "across-nodes",
+            Reason::TransactionApart => "transaction-apart",
             Reason::RelativeExpiry => "relative-expiry",
             Reason::UnknownCommand => "unknown-command",
             Reason::LackingCommand => "lacking-command",
@@ -159,6 +167,10 @@ impl Reason {
             Reason::NodeLocal => {
                 "the node of a cluster that commands are for (they go on as they are)"
             }
+            Reason::AcrossNodes => "commands whose keys are of several nodes, or are not known",
+            Reason::TransactionApart => {
+                "that transactions whose keys are of several nodes are done at once (each node has its part)"
+            }
             Reason::RelativeExpiry => {
                 "when keys expire whose commands say how long from then (they go on as they are)"
             }
@@ -182,6 +194,8 @@ impl Reason {
                 | Reason::HiddenKeys
                 | Reason::AcrossDatabases
                 | Reason::NodeLocal
+                | Reason::AcrossNodes
+                | Reason::TransactionApart
                 | Reason::RelativeExpiry
                 | Reason::UnknownCommand
                 | Reason::LackingCommand

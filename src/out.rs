@@ -36,16 +36,19 @@ pub enum Kind {
     Item,
     /// The database of the keys that follow: u64 LE.
     Select,
+    /// A command for that database.
+    Command,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
+    const ALL: [Kind; 7] = [
         Kind::Key,
         Kind::More,
         Kind::Part,
         Kind::End,
         Kind::Item,
         Kind::Select,
+        Kind::Command,
     ];
 }
 

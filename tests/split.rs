@@ -767,3 +767,184 @@ fn by_topology() {
     assert!(dir.join("assign-slots.sh").exists());
     fs::remove_dir_all(&dir).unwrap();
 }
+
+/// A log of these commands.
+fn log(name: &str, commands: &[&str]) -> PathBuf {
+    let mut all = Vec::new();
+    for c in commands {
+        let args: Vec<&str> = c.split(' ').collect();
+        all.extend(format!("*{}\r\n", args.len()).into_bytes());
+        for a in args {
+            all.extend(format!("${}\r\n{a}\r\n", a.len()).into_bytes());
+        }
+    }
+    let path = absent(name).with_extension("aof");
+    fs::write(&path, all).unwrap();
+    path
+}
+
+/// The commands in a node's file, with blanks between their arguments.
+fn said(file: &Path) -> Vec<String> {
+    let bytes = fs::read(file).unwrap();
+    let text = |argv: Vec<&[u8]>| String::from_utf8(argv.join(&b" "[..])).unwrap();
+    commands(&bytes).into_iter().map(text).collect()
+}
+
+#[test]
+fn of_a_log() {
+    // foo is of slot 12182, bar of 5061, a of 15495, {foo}2 with foo.
+    let whole = log(
+        "log",
+        &[
+            "SELECT 0",
+            "set foo 1",
+            "MSET bar 2 a 3 foo 4",
+            "MULTI",
+            "INCR bar",
+            "EXEC",
+            "MULTI",
+            "INCR foo",
+            "DEL bar a",
+            "FLUSHALL",
+            "EXEC",
+            "RENAME foo {foo}2",
+            "SCRIPT FLUSH",
+            "del a nil foo",
+        ],
+    );
+    let dir = absent("dealt");
+    let run = split("--nodes 3 --format aof", &[&whole], &dir);
+    assert_eq!(run.status, Some(3), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("each node has its part"),
+        "{}",
+        run.stderr
+    );
+    let first = [
+        "SELECT 0",
+        "MSET bar 2",
+        "MULTI",
+        "INCR bar",
+        "EXEC",
+        "MULTI",
+        "DEL bar",
+        "FLUSHALL",
+        "EXEC",
+        "SCRIPT FLUSH",
+    ];
+    assert_eq!(said(&dir.join("aof-1")), first);
+    let second = [
+        "SELECT 0",
+        "MULTI",
+        "FLUSHALL",
+        "EXEC",
+        "SCRIPT FLUSH",
+        "del nil",
+    ];
+    assert_eq!(said(&dir.join("aof-2")), second);
+    let third = [
+        "SELECT 0",
+        "set foo 1",
+        "MSET a 3 foo 4",
+        "MULTI",
+        "INCR foo",
+        "DEL a",
+        "FLUSHALL",
+        "EXEC",
+        "RENAME foo {foo}2",
+        "SCRIPT FLUSH",
+        "del a foo",
+    ];
+    assert_eq!(said(&dir.join("aof-3")), third);
+    assert_eq!(manifest(&dir)["nodes"][1]["commands"], 5);
+    fs::remove_dir_all(&dir).unwrap();
+
+    // A running node wants all keys of a command in one slot.
+    let run = split("--nodes 3 --format restore", &[&whole], &dir);
+    assert_eq!(run.status, Some(3), "{}", run.stderr);
+    assert!(said(&dir.join("restore-3")).contains(&"MSET a 3".to_owned()));
+    fs::remove_dir_all(&dir).unwrap();
+
+    // An RDB file has no place for commands.
+    for format in ["rdb", "appendonlydir"] {
+        let run = split(&format!("--nodes 3 --format {format}"), &[&whole], &dir);
+        fails(run, &dir, 1, "--format aof");
+    }
+    // What cannot be taken apart.
+    for (command, what) in [
+        (
+            "RENAME foo bar",
+            "several nodes: \"foo\" (node 3), \"bar\" (node 1)",
+        ),
+        ("EVAL x 0", "names no key"),
+        ("NOSUCH foo", "not known"),
+    ] {
+        let broken = log("odd", &["SELECT 0", "SET foo 1", command, "SET bar 1"]);
+        let run = split("--nodes 3", &[&broken], &dir);
+        assert!(run.stderr.contains("byte 52: command"), "{}", run.stderr);
+        fails(run, &dir, 1, what);
+        let run = split("--nodes 3 --on-error skip", &[&broken], &dir);
+        assert_eq!(run.status, Some(3), "{}", run.stderr);
+        assert_eq!(said(&dir.join("aof-1")), ["SELECT 0", "SET bar 1"]);
+        fs::remove_dir_all(&dir).unwrap();
+        let run = split("--nodes 3 --report", &[&broken], &dir);
+        assert_eq!(run.status, Some(3), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("of several nodes, or are not known"),
+            "{}",
+            run.stderr
+        );
+    }
+    let broken = log("db", &["SELECT 1", "SET foo 1"]);
+    fails(
+        split("--nodes 3", &[&broken], &dir),
+        &dir,
+        1,
+        "1 in database 1",
+    );
+}
+
+#[test]
+fn of_the_logs_of_several_masters() {
+    let one = log("log-one", &["SELECT 0", "SET foo 1", "APPEND foo 2"]);
+    let two = log("log-two", &["SELECT 0", "SET bar 1", "APPEND bar 2"]);
+    let both = log("log-both", &["SELECT 0", "SET bar 8", "SET a 9"]);
+    let flush = log("log-flush", &["SELECT 0", "FLUSHALL"]);
+    let dir = absent("several");
+    done(split("--nodes 3", &[&one, &two], &dir)).unwrap();
+    assert_eq!(
+        said(&dir.join("aof-1")),
+        ["SELECT 0", "SET bar 1", "APPEND bar 2"]
+    );
+    assert_eq!(
+        said(&dir.join("aof-3")),
+        ["SELECT 0", "SET foo 1", "APPEND foo 2"]
+    );
+    fs::remove_dir_all(&dir).unwrap();
+    fails(
+        split("--nodes 3", &[&two, &both], &dir),
+        &dir,
+        1,
+        "--on-conflict",
+    );
+    for (how, first, third) in [
+        ("skip", &["SET bar 1", "APPEND bar 2"][..], &["SET a 9"][..]),
+        ("replace", &["SET bar 8"], &["SET a 9"]),
+    ] {
+        let run = split(
+            &format!("--nodes 3 --on-conflict {how}"),
+            &[&two, &both],
+            &dir,
+        );
+        assert_eq!(run.status, Some(3), "{}", run.stderr);
+        assert_eq!(said(&dir.join("aof-1"))[1..], *first);
+        assert_eq!(said(&dir.join("aof-3"))[1..], *third);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    fails(
+        split("--nodes 3", &[&one, &flush], &dir),
+        &dir,
+        1,
+        "the other sources, too",
+    );
+}

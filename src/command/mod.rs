@@ -189,7 +189,16 @@ impl<'b> Command<'b> {
     }
 
     /// Its arguments, its name among them.
-    pub fn each(&self, mut f: impl FnMut(Argument<'_>) -> Result<()>) -> Result<()> {
+    pub fn each(&self, f: impl FnMut(Argument<'_>) -> Result<()>) -> Result<()> {
+        self.walk(|_| true, f)
+    }
+
+    /// Its arguments, but for the keys that are not to be kept, and what stands behind each of these.
+    fn walk(
+        &self,
+        keep: impl Fn(&Argument<'_>) -> bool,
+        mut f: impl FnMut(Argument<'_>) -> Result<()>,
+    ) -> Result<()> {
         let keys = match self.edit {
             Some(edit) => edit.keys(),
             None => self
@@ -204,15 +213,16 @@ impl<'b> Command<'b> {
                 bytes,
                 is_key,
             };
+            let is_wanted = self.edit.is_none_or(|e| !is_key || e.keeps(bytes));
             if let Some(edit) = self.edit {
-                // What stands behind a key, up to the next one, goes with it.
-                if is_key {
-                    left_out = !edit.keeps(bytes);
-                }
-                if left_out && keys.in_row(i).is_some() {
-                    continue;
-                }
                 argument = edit.argument(argument, i);
+            }
+            // What stands behind a key, up to the next one, goes with it.
+            if is_key {
+                left_out = !is_wanted || !keep(&argument);
+            }
+            if left_out && keys.in_row(i).is_some() {
+                continue;
             }
             f(argument)?;
         }
@@ -231,15 +241,24 @@ impl<'b> Command<'b> {
             Some(bytes) => write::raw_pieces(bytes, out),
             None => {
                 write::head(self.count(), out);
-                self.each(|a| {
-                    write::arg_len((a.before.len() + a.bytes.len()) as u64, out);
-                    out.raw(a.before);
-                    write::raw_pieces(a.bytes, out)?;
-                    out.lit(b"\r\n");
-                    Ok(())
-                })
+                self.each(|a| write_argument(&a, out))
             }
         }
+    }
+
+    /// Appends one that does the same to each of its keys by itself, with some of them only.
+    pub fn write_some(
+        &self,
+        keep: impl Fn(&Argument<'_>) -> bool,
+        out: &mut Out<'_>,
+    ) -> Result<()> {
+        let mut count = 0;
+        self.walk(&keep, |_| {
+            count += 1;
+            Ok(())
+        })?;
+        write::head(count, out);
+        self.walk(&keep, |a| write_argument(&a, out))
     }
 
     /// An error about it.
@@ -247,4 +266,13 @@ impl<'b> Command<'b> {
     pub fn refuse(&self, why: &str) -> RdbError {
         RdbError::unsupported(self.offset, format!("command {}: {why}", self.raw.quoted()))
     }
+}
+
+/// Appends an argument.
+pub(crate) fn write_argument(a: &Argument<'_>, out: &mut Out<'_>) -> Result<()> {
+    write::arg_len((a.before.len() + a.bytes.len()) as u64, out);
+    out.raw(a.before);
+    write::raw_pieces(a.bytes, out)?;
+    out.lit(b"\r\n");
+    Ok(())
 }

@@ -272,7 +272,7 @@ impl Encode for Rdb {
 
     fn command(&mut self, command: &Command<'_>, _: &mut Out<'_>) -> Result<()> {
         Err(command.refuse(
-            "an RDB file holds keys, not commands: load the log into a server and save there, or dump it as commands (--format aof)",
+            "an RDB file holds keys, not commands: load the log into a server and save there, or have it as commands (--format aof)",
         ))
     }
 

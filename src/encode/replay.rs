@@ -10,7 +10,7 @@
 //! ```
 
 use crate::command::table::Keys;
-use crate::command::{Command, Raw};
+use crate::command::{Command, Raw, write_argument};
 use crate::error::Result;
 use crate::loss::{Losses, Reason};
 use crate::out::Out;
@@ -67,11 +67,7 @@ fn renamed(command: &Command<'_>, name: &[u8], out: &mut Out<'_>) -> Result<()> 
             write::arg(name, out);
             return Ok(());
         }
-        write::arg_len((a.before.len() + a.bytes.len()) as u64, out);
-        out.raw(a.before);
-        write::raw_pieces(a.bytes, out)?;
-        out.lit(b"\r\n");
-        Ok(())
+        write_argument(&a, out)
     })
 }
 
@@ -118,11 +114,7 @@ fn set(
         if a.is_key {
             key = a.joined(&mut Vec::new()).to_vec();
         }
-        write::arg_len((a.before.len() + a.bytes.len()) as u64, out);
-        out.raw(a.before);
-        write::raw_pieces(a.bytes, out)?;
-        out.lit(b"\r\n");
-        Ok(())
+        write_argument(&a, out)
     })?;
     write::command(&[name, &key, at], out);
     out.checkpoint()

@@ -7,13 +7,16 @@
 //!   library ...  every node          | all  | Item | ...  |
 //! ```
 //!
-//! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart. Commands that are not made of keys can go
-//! the same way: [`Router::lane`] of each of their keys, or [`EVERY`].
+//! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart. [`log`] has the commands of a log.
+
+mod log;
 
 use super::{Encode, Part};
 use crate::cluster::slot::slot;
 use crate::cluster::topology::Topology;
+use crate::command::Command;
 use crate::error::{ErrorKind, RdbError, Result, quote};
+use crate::loss::Losses;
 use crate::out::{EVERY, Kind, Out};
 use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
@@ -39,6 +42,10 @@ pub struct Router<'t> {
     /// Whether of two libraries of one name the later goes; or else it is an error.
     skip: bool,
     libraries_left_out: AtomicU64,
+    /// Whether it is for running nodes, which take a command only if all of its keys are of one slot.
+    live: bool,
+    /// Whether commands that cannot go anywhere are left out; or else they are errors.
+    lenient: bool,
 }
 
 impl<'t> Router<'t> {
@@ -54,7 +61,21 @@ impl<'t> Router<'t> {
             hasher: RandomState::new(),
             skip,
             libraries_left_out: AtomicU64::new(0),
+            live: false,
+            lenient: false,
         }
+    }
+
+    /// For running nodes, which take a command only if all of its keys are of one slot.
+    pub fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
+    }
+
+    /// Commands that cannot go to any one node are left out; or else they are errors.
+    pub fn lenient(mut self, lenient: bool) -> Self {
+        self.lenient = lenient;
+        self
     }
 
     /// The lane of a key: the number of the node that has its slot.
@@ -124,6 +145,12 @@ pub struct Routed<'r, E> {
     count: u64,
     /// Where the last of them stands: a key may be encoded twice, the first time to see whether its value is sound.
     last: Option<u64>,
+    /// The transaction that is being read.
+    group: Option<log::Group>,
+    losses: Losses,
+    room: Vec<u8>,
+    /// A command with some of its keys.
+    some: Out<'static>,
 }
 
 impl<'r, E> Routed<'r, E> {
@@ -136,13 +163,17 @@ impl<'r, E> Routed<'r, E> {
             db: 0,
             count: 0,
             last: None,
+            group: None,
+            losses: Losses::default(),
+            room: Vec::new(),
+            some: Out::new(),
         }
     }
 
-    /// The encoder, when it is done.
-    pub fn into_inner(mut self) -> E {
+    /// The encoder, when it is done; and what of commands could not be kept.
+    pub fn into_parts(mut self) -> (E, Losses) {
         self.settle();
-        self.inner
+        (self.inner, self.losses)
     }
 
     /// Adds up what was counted of a database.
@@ -159,14 +190,20 @@ impl<'r, E> Routed<'r, E> {
     /// be said how many there are.
     #[inline]
     fn counted(&mut self, e: &Entry<'_>) -> bool {
-        if e.db != self.db {
+        self.counted_of(e.db, e.offset)
+    }
+
+    /// The same of a key or command at `offset`.
+    #[inline]
+    fn counted_of(&mut self, db: u64, offset: u64) -> bool {
+        if db != self.db {
             self.settle();
-            self.db = e.db;
+            self.db = db;
         }
-        if self.last.replace(e.offset) != Some(e.offset) {
+        if self.last.replace(offset) != Some(offset) {
             self.count += 1;
         }
-        self.may(e.db)
+        self.may(db)
     }
 
     /// Whether an item is no library that another source has brought.
@@ -227,6 +264,17 @@ impl<E: Encode> Encode for Routed<'_, E> {
 
     fn finds_ends(&self) -> bool {
         self.inner.finds_ends()
+    }
+
+    fn command(&mut self, command: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        self.deal(command, out)
+    }
+
+    fn annotation(&mut self, line: &[u8], out: &mut Out<'_>) -> Result<()> {
+        out.open(EVERY, Kind::Item);
+        let r = self.inner.annotation(line, out);
+        out.close();
+        r
     }
 
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {
@@ -315,7 +363,7 @@ mod tests {
             (0, Kind::Key, 29),
         ];
         assert_eq!(seen, want);
-        drop(routed.into_inner());
+        drop(routed.into_parts());
         assert_eq!((router.refused(), router.highest()), (None, 0));
     }
 

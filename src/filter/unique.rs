@@ -1,12 +1,13 @@
 //! Keys that would be there twice: several sources into one, databases or names that become one.
 //!
 //! A server that finds a key twice in a file does not start, and commands would add to what the first had. So when sources are
-//! merged, every key is remembered: 16 bytes of hash, which is the one thing here that grows with the number of keys.
+//! merged, every key is remembered: 16 bytes of hash and its source, which is the one thing here that grows with the number of keys.
 
 use crate::error::{RdbError, Result, quote};
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What is done with a key that is there already.
@@ -26,7 +27,9 @@ pub type Told = Box<dyn FnMut(u64, &[u8]) -> Result<()> + Send>;
 
 /// The keys there have been.
 pub struct Unique {
-    seen: Mutex<HashSet<u128>>,
+    /// Each with the number of the source that brought it.
+    seen: Mutex<HashMap<u128, u32>>,
+    source: AtomicU32,
     hashers: [RandomState; 2],
     refuse: bool,
     twice: AtomicU64,
@@ -46,6 +49,7 @@ impl Unique {
     pub fn new(refuse: bool) -> Self {
         Unique {
             seen: Mutex::default(),
+            source: AtomicU32::new(0),
             hashers: [RandomState::new(), RandomState::new()],
             refuse,
             twice: AtomicU64::new(0),
@@ -61,27 +65,53 @@ impl Unique {
         }
     }
 
-    /// Whether this is the first of its name in its database.
-    pub fn is_first(&self, db: u64, key: &[u8], offset: u64) -> Result<bool> {
+    /// What comes now is of another source.
+    pub fn next_source(&self) {
+        self.source.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the source that brought the key first: this one, if nobody has.
+    fn owner(&self, db: u64, key: &[u8]) -> (u32, bool) {
         let [a, b] = &self.hashers;
         let hash = u128::from(a.hash_one((db, key))) << 64 | u128::from(b.hash_one((db, key)));
+        let source = self.source.load(Ordering::Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.insert(hash) {
+        match seen.entry(hash) {
+            Entry::Occupied(e) => (*e.get(), false),
+            Entry::Vacant(e) => (*e.insert(source), true),
+        }
+    }
+
+    /// Whether this is the first of its name in its database.
+    pub fn is_first(&self, db: u64, key: &[u8], offset: u64) -> Result<bool> {
+        match self.owner(db, key) {
+            (_, true) => Ok(true),
+            _ => self.again(db, key, offset).map(|()| false),
+        }
+    }
+
+    /// Whether a key that a command of a log is about is of no other source. It may be of this one.
+    pub fn is_ours(&self, db: u64, key: &[u8], offset: u64) -> Result<bool> {
+        if self.owner(db, key).0 == self.source.load(Ordering::Relaxed) {
             return Ok(true);
         }
+        self.again(db, key, offset).map(|()| false)
+    }
+
+    #[cold]
+    fn again(&self, db: u64, key: &[u8], offset: u64) -> Result<()> {
         if self.refuse {
             return Err(RdbError::conflict(
                 offset,
                 format!("key {} is in database {db} already", quote(key)),
             ));
         }
-        drop(seen);
         self.twice.fetch_add(1, Ordering::Relaxed);
         if let Some(told) = &self.told {
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             told(db, key)?;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// How many were left out.

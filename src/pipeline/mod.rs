@@ -540,11 +540,10 @@ fn commands<E: Encode>(
                 let Some(command) = chosen else {
                     continue;
                 };
-                if options.unique.is_some() {
-                    return Err(command.refuse(
-                        "whether its keys are there already, from another source or database, cannot be told; with --on-conflict replace \
-                         what comes later counts",
-                    ));
+                if let Some(unique) = options.unique
+                    && !is_of_this_source(&command, unique, options.transform)?
+                {
+                    continue;
                 }
                 if let Group::Begun(multi, at, selected) = group {
                     encoder.command(&Command::as_is(to(db), at, multi.spec(), multi), out)?;
@@ -585,6 +584,37 @@ fn commands<E: Encode>(
         }
     }
     Ok(())
+}
+
+/// Whether the keys of a command are of its own source, when several become one; not if none of them is.
+fn is_of_this_source(
+    command: &Command<'_>,
+    unique: &Unique,
+    transform: &Transform,
+) -> Result<bool> {
+    if transform.merges() {
+        return Err(command.refuse(
+            "whether its keys are there already, from another database or under another name, cannot be told",
+        ));
+    }
+    let (mut ours, mut others) = (0, 0);
+    let mut room = Vec::new();
+    command.each_key(|key| {
+        let is_ours = unique.is_ours(command.db, key.joined(&mut room), command.offset)?;
+        *(if is_ours { &mut ours } else { &mut others }) += 1;
+        Ok(())
+    })?;
+    let is_of_all = matches!(
+        command.role(),
+        Role::FlushAll | Role::FlushDb | Role::SwapDb | Role::Script
+    );
+    if ours + others == 0 && (is_of_all || command.spec.is_none()) {
+        return Err(command.refuse("it is about keys of the other sources, too"));
+    }
+    if ours > 0 && others > 0 {
+        return Err(command.refuse("some of its keys are those of another source"));
+    }
+    Ok(others == 0)
 }
 
 /// Filters and encodes one item; gives whether it was the last that is wanted.

@@ -162,13 +162,19 @@ impl Seed {
     fn router(&self) -> Router<'_> {
         let skip = self.dump.on_conflict != OnConflict::Error;
         Router::new(&self.topology, self.databases, skip)
+            .live(self.format == Format::Restore)
+            .lenient(self.dump.on_error == OnError::Skip)
     }
 
     /// Adds up what is in the sources: keys and bytes by slot and node.
     pub fn survey(&self, sources: &mut [Source], progress: &Progress) -> Result<Survey> {
         let mut all = Survey::new(self.topology.nodes().len());
         let mut limit = self.dump.limit;
+        let mut stopped = false;
         for source in sources {
+            if stopped && source.continues() {
+                continue;
+            }
             let options = Options {
                 threads: self.dump.threads,
                 filter: &self.dump.filter,
@@ -188,7 +194,8 @@ impl Seed {
             for s in surveyors {
                 all.merge(s.survey);
             }
-            limit = limit.map(|n| n.saturating_sub(summary.keys));
+            stopped = summary.stopped;
+            limit = limit.map(|n| n.saturating_sub(summary.keys + summary.commands));
         }
         Ok(all)
     }
@@ -196,7 +203,7 @@ impl Seed {
     /// What a run would come to, without writing anything: what could not be kept, what would be left out. Keys of
     /// databases that the cluster does not have are no error here.
     pub fn dry(&self, sources: &mut [Source], progress: &Progress) -> Result<Dumped> {
-        let router = self.router();
+        let router = self.router().lenient(true);
         let mut nothing = Count::default();
         let told = Box::new(|_: u64, _: &[u8]| Ok(()));
         self.dumper().routed(
@@ -339,6 +346,9 @@ impl Seed {
                     "bytes": w.bytes,
                     "cksum": w.cksum,
                 });
+                if w.commands > 0 {
+                    line["commands"] = json!(w.commands);
+                }
                 if self.format == Format::AppendOnlyDir {
                     line["file"] = json!(format!("{file}/{BASE}"));
                 }

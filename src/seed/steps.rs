@@ -142,7 +142,12 @@ impl Plan<'_> {
             None => "servers at least as new as the one that wrote the source".to_owned(),
         };
         let files = seed.files();
-        let _ = writeln!(t, "{keys} keys for a cluster of {n}, for {servers}.\n");
+        let commands: u64 = self.written.iter().map(|w| w.commands).sum();
+        let what = match commands {
+            0 => format!("{keys} keys"),
+            c => format!("{keys} keys and then {c} commands"),
+        };
+        let _ = writeln!(t, "{what} for a cluster of {n}, for {servers}.\n");
         let _ = writeln!(
             t,
             "{}",
@@ -264,7 +269,12 @@ impl Plan<'_> {
             }
         }
         let check = format!(
-            "{cli} --cluster check HOST:PORT     must say {keys} keys in {n} {}, all slots covered, and warn of nothing{}",
+            "{cli} --cluster check HOST:PORT     must say {} in {n} {}, all slots covered, and warn of nothing{}",
+            // How many there are once the commands have been done nobody has counted.
+            match commands {
+                0 => format!("{keys} keys"),
+                _ => "how many keys there are".to_owned(),
+            },
             if self.is_valkey() {
                 "primaries"
             } else {
@@ -442,6 +452,7 @@ mod tests {
             path: PathBuf::new(),
             bytes: 7,
             keys: 2,
+            commands: 0,
             cksum: 1,
         };
         let plan = Plan {

@@ -2,6 +2,7 @@
 
 use crate::cluster::slot::{SLOTS, slot};
 use crate::cluster::topology::Topology;
+use crate::command::Command;
 use crate::encode::{Encode, Part};
 use crate::error::{Result, quote};
 use crate::out::Out;
@@ -107,6 +108,7 @@ impl Survey {
 pub(super) struct Surveyor<'t> {
     topology: &'t Topology,
     key: Scratch,
+    room: Vec<u8>,
     pub(super) survey: Survey,
 }
 
@@ -115,6 +117,7 @@ impl<'t> Surveyor<'t> {
         Surveyor {
             topology,
             key: Scratch::new(),
+            room: Vec::new(),
             survey: Survey::new(topology.nodes().len()),
         }
     }
@@ -147,6 +150,22 @@ impl Encode for Surveyor<'_> {
             largest.insert(at, (bytes, quote(key)));
             largest.truncate(LARGEST);
         }
+        Ok(())
+    }
+
+    /// A command is a load for the node of its first key.
+    fn command(&mut self, c: &Command<'_>, _: &mut Out<'_>) -> Result<()> {
+        let (mut first, room) = (None, &mut self.room);
+        c.each_key(|key| {
+            first.get_or_insert_with(|| slot(key.joined(room)));
+            Ok(())
+        })?;
+        let Some(load) = first.and_then(|s| self.survey.slots.get_mut(usize::from(s))) else {
+            return Ok(());
+        };
+        let bytes = c.raw.bytes().len() as u64;
+        load.add(Load { keys: 0, bytes });
+        *self.survey.databases.entry(c.db).or_default() += 1;
         Ok(())
     }
 

@@ -66,6 +66,8 @@ pub struct Written {
     pub bytes: u64,
     /// The keys in it.
     pub keys: u64,
+    /// The commands of a log behind them.
+    pub commands: u64,
     /// Its checksum: what POSIX `cksum` prints first.
     pub cksum: u32,
 }
@@ -93,6 +95,7 @@ struct Lane {
     /// The database of its last key. If it has one, it has begun.
     db: u64,
     keys: u64,
+    commands: u64,
     buffer: Vec<u8>,
     path: PathBuf,
     file: Option<File>,
@@ -124,6 +127,7 @@ impl<'h> Lanes<'h> {
                 buffer: Vec::new(),
                 db: NONE,
                 keys: 0,
+                commands: 0,
                 bytes: 0,
                 crc: 0,
                 cksum: Digest::new(Crc32Cksum),
@@ -302,6 +306,15 @@ impl<'h> Lanes<'h> {
         self.append(number, out.as_bytes())
     }
 
+    /// A command goes to a lane.
+    fn command(&mut self, number: usize) -> Result<()> {
+        self.key(number)?;
+        if let Some(lane) = self.lanes.get_mut(number) {
+            lane.commands += 1;
+        }
+        Ok(())
+    }
+
     fn count(&mut self, number: usize) {
         if let Some(lane) = self.lanes.get_mut(number) {
             lane.keys += 1;
@@ -341,6 +354,14 @@ impl<'h> Lanes<'h> {
                 self.select(u64::from_le_bytes(*db));
                 return Ok(());
             }
+            Kind::Command if lane == EVERY => {
+                for n in 0..self.lanes.len() {
+                    self.command(n)?;
+                    self.append(n, bytes)?;
+                }
+                return Ok(());
+            }
+            Kind::Command => self.command(number)?,
             Kind::More | Kind::Item if lane == EVERY => {
                 return (0..self.lanes.len()).try_for_each(|n| self.append(n, bytes));
             }
@@ -370,6 +391,7 @@ impl<'h> Lanes<'h> {
                 path: lane.path.clone(),
                 bytes: lane.bytes,
                 keys: lane.keys,
+                commands: lane.commands,
                 cksum: cksum(&lane.cksum, lane.bytes),
             });
         }

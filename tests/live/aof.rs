@@ -138,16 +138,22 @@ fn rdbtool(args: &[&str], source: &Path) -> (Option<i32>, Vec<u8>, String) {
     (out.status.code(), out.stdout, said)
 }
 
-/// Gives a server commands, of which some may fail, as they did when they were logged.
+/// Gives a server commands, of which some may fail, as they did when they were logged. Time stamps it would not take so.
 fn pipe(c: &mut Client, all: &[u8]) {
-    let mut n = 0;
+    let (mut n, mut commands) = (0, Vec::new());
     let mut rest = all;
-    while let Some(raw) = Raw::read(rest, 0).unwrap() {
+    while !rest.is_empty() {
+        if rest[0] == b'#' {
+            let end = rest.iter().position(|&b| b == b'\n').unwrap();
+            rest = &rest[end + 1..];
+            continue;
+        }
+        let raw = Raw::read(rest, 0).unwrap().expect("whole commands");
         n += 1;
+        commands.extend_from_slice(raw.bytes());
         rest = &rest[raw.bytes().len()..];
     }
-    assert!(rest.is_empty(), "no whole commands");
-    c.pipe(all, n);
+    c.pipe(&commands, n);
 }
 
 #[test]
@@ -181,6 +187,61 @@ fn logs_give_what_a_server_makes_of_them() {
     if installed().is_some() {
         let tried = tried.into_inner();
         assert!(tried > 10, "{tried} logs only");
+    }
+}
+
+/// The files of all nodes together are the log, where it can be split at all: to one node nearly every log. Of database 0, since a cluster has no other.
+#[test]
+fn split_logs_add_up() {
+    let all = cases();
+    let split = std::sync::atomic::AtomicUsize::new(0);
+    let cases: Vec<_> = all.iter().flat_map(|c| [(c, 1), (c, 3)]).collect();
+    for_each(&cases, |&(case, nodes)| {
+        let Some(of) = server_for(case) else { return };
+        let what = format!("{} on {}, to {nodes} nodes", case.name, of.name);
+        let dir = tempfile::tempdir().unwrap();
+        let seed = dir.path().join("seed");
+        let (n, seed_text) = (nodes.to_string(), seed.to_str().unwrap());
+        let to = ["split", "--db", "0", "--nodes", &n, "-o", seed_text];
+        let (status, _, said) = rdbtool(&to, &source(&case.dir));
+        if status == Some(1) {
+            let why = [
+                "several nodes",
+                "keys elsewhere",
+                "names no key",
+                "not known",
+            ];
+            assert!(why.iter().any(|w| said.contains(w)), "{what}: {said}");
+            return;
+        }
+        assert!(matches!(status, Some(0 | 3)), "{what}: {said}");
+        let parts: Vec<_> = (1..=nodes)
+            .map(|n| fs::read(seed.join(format!("aof-{n}"))).unwrap())
+            .collect();
+        let flushes = |part: &[u8]| {
+            part.to_ascii_uppercase()
+                .windows(7)
+                .any(|w| w == b"\nFLUSHA" || w == b"\nFLUSHD")
+        };
+        if nodes > 1 && parts.iter().any(|p| flushes(p)) {
+            return; // one node's would empty the others, in one server
+        }
+        let (_, log, _) = rdbtool(&["dump", "--db", "0"], &source(&case.dir));
+        let (one, together) = (
+            Server::start(of, with_debug(of)),
+            Server::start(of, with_debug(of)),
+        );
+        pipe(&mut one.client(), &log);
+        let c = &mut together.client();
+        for part in &parts {
+            pipe(c, part);
+        }
+        assert!(digest(c) == digest(&mut one.client()), "{what}\n{said}");
+        split.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    if installed().is_some() {
+        let split = split.into_inner();
+        assert!(split >= 20, "{split} logs only");
     }
 }
 
