@@ -7,7 +7,7 @@
 //!   library ...  every node          | all  | Item | ...  |
 //! ```
 //!
-//! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart. [`log`] has the commands of a log.
+//! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart. `log` has the commands of a log.
 
 mod log;
 
