@@ -594,7 +594,8 @@ fn is_of_this_source(
 ) -> Result<bool> {
     if transform.merges() {
         return Err(command.refuse(
-            "whether its keys are there already, from another database or under another name, cannot be told",
+            "whether its keys are there already, from another database or under another name, cannot be told; dump and restore play it anyway \
+             with --on-conflict replace",
         ));
     }
     let (mut ours, mut others) = (0, 0);
