@@ -271,7 +271,12 @@ struct Totals {
 
 #[test]
 fn any_change_is_an_error_or_an_answer() {
-    let full = std::env::var("RDBTOOL_DAMAGE").is_ok_and(|v| v == "full");
+    // `full`, or `full:200` to go on with the file of that number.
+    let asked = std::env::var("RDBTOOL_DAMAGE").unwrap_or_default();
+    let full = asked.starts_with("full");
+    let from = asked
+        .split_once(':')
+        .map_or(0, |(_, n)| n.parse().expect("the number of a file"));
     let mut victims = Vec::new();
     let damaged = testdata().join("damaged/rdb");
     for server in ["redis-7.2.6", "valkey-9.1.2"] {
@@ -301,7 +306,7 @@ fn any_change_is_an_error_or_an_answer() {
             bytes,
         })
         .collect();
-    let totals = sweep(&victims);
+    let totals = sweep(&victims, from);
     let cases = totals.cases.into_inner();
     let errors = totals.errors.into_inner();
     eprintln!("{cases} cases, {errors} of them errors");
@@ -309,13 +314,13 @@ fn any_change_is_an_error_or_an_answer() {
     assert!(errors > cases / 3, "only {errors} errors in {cases} cases");
 }
 
-fn sweep(victims: &[Victim]) -> Totals {
+fn sweep(victims: &[Victim], from: usize) -> Totals {
     gather_panics();
     let report = Report::default();
     let totals = Totals::default();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let workers: Vec<Worker> = (0..threads).map(|_| Worker::default()).collect();
-    let next = AtomicUsize::new(0);
+    let next = AtomicUsize::new(from);
     let started = Instant::now();
     let done = AtomicBool::new(false);
     // Shared borrows for the threads.

@@ -196,7 +196,7 @@ fn migrate(raw: &Raw<'_>) -> KeySet {
     let mut args = raw.args().zip(0u64..).skip(6);
     while let Some((arg, i)) = args.next() {
         let is = |word: &[u8]| arg.eq_ignore_ascii_case(word);
-        if is(b"KEYS") {
+        if is(b"KEYS") && i + 1 < n {
             return KeySet::row(i + 1, u64::MAX, 1, n);
         }
         let skipped = match () {

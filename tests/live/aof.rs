@@ -372,6 +372,7 @@ fn keys_are_those_that_the_server_names() {
             }
         }
         assert!(all.len() > 300);
+        all.sort(); // a server tells them in another order each time
         let mut unknown = BTreeSet::new();
         for (name, arity) in &all {
             for i in 0..25 {
@@ -419,6 +420,10 @@ fn keys_are_those_that_the_server_names() {
                 let stores = args.iter().filter(|a| a.starts_with(b"STORE")).count();
                 let first = args.iter().position(|a| a.starts_with(b"STORE"));
                 if name.starts_with("georadius") && (stores > 1 || first.is_some_and(|i| i < 6)) {
+                    continue;
+                }
+                // A key that is itself called STORE: GETKEYS takes it for the word, SORT does not.
+                if name == "sort" && stores > 1 {
                     continue;
                 }
                 let shown = String::from_utf8_lossy(&args.join(&b' ')).into_owned();

@@ -58,7 +58,7 @@ const MAX_SLOT: u64 = 16383;
 /// let line: &[u8] = br#"{"db":0,"key":"k","type":"string","value":"v"}"#;
 /// let mut rdb = Vec::new();
 /// ToRdb::new(line).read_to_end(&mut rdb)?;
-/// assert_eq!(rdb, b"REDIS0015\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0");
+/// assert_eq!(rdb, b"REDIS0015\xfe\x00\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct ToRdb<'a> {
