@@ -161,7 +161,7 @@ struct Lanes {
 
     /// What is being taken in.
     db: u64,
-    last_key: u64,
+    last_key: Option<u64>,
     large: Option<(Spilled, Pending, Option<u16>)>,
     keys: u64,
     bytes: u64,
@@ -234,7 +234,7 @@ impl Target {
             limited,
             runs: HashMap::new(),
             resume: None,
-            last_key: 0,
+            last_key: None,
             large: None,
             keys: 0,
             bytes: 0,
@@ -396,8 +396,8 @@ impl Lanes {
         let slot = match key {
             Some(key) => {
                 let (slot, of_slot) = route::slot_and_hash(key, self.db);
-                pending.first = of_slot != self.last_key;
-                self.last_key = of_slot;
+                pending.first = self.last_key != Some(of_slot);
+                self.last_key = Some(of_slot);
                 if matches!(class, Class::Push | Class::Delete) {
                     pending.key = route::identity(self.db, key);
                     let elements = command.count.saturating_sub(2);

@@ -23,9 +23,10 @@ fn some(name: &str) -> Option<&'static Installed> {
     installed()?.iter().find(|i| i.name == name)
 }
 
-/// The client of a server that has one, or that of another.
+/// The client of a server that has one which knows clusters, or that of another.
 fn cli(of: &Installed) -> PathBuf {
     of.cli()
+        .filter(|_| !of.name.starts_with("redis-3"))
         .or_else(|| some("redis-7.0")?.cli())
         .expect("Redis 7.0 has a client")
 }
@@ -341,7 +342,7 @@ fn start_then_seed(
         Command::new("sh")
             .arg(seed.join("assign-slots.sh"))
             .args(ports)
-            .env("REDIS_CLI", cli(of))
+            .env("REDIS_CLI", of.cli().unwrap_or_else(|| cli(of)))
             .output()
             .unwrap()
     };
@@ -641,7 +642,7 @@ fn databases_of_valkey_9() {
         let out = Command::new("sh")
             .arg(seed.join("assign-slots.sh"))
             .args(places)
-            .env("REDIS_CLI", cli(of))
+            .env("REDIS_CLI", of.cli().unwrap_or_else(|| cli(of)))
             .output()
             .unwrap();
         assert!(

@@ -193,6 +193,32 @@ fn many_commands_over_one_and_over_many_connections() {
     }
 }
 
+/// A key counts once, by however many commands it is made: the first of all, too, and if it is the empty one.
+#[test]
+fn keys_are_counted() {
+    let Some(installed) = some("redis-7") else {
+        return;
+    };
+    for keys in [&[&b""[..]][..], &[b"", b"\0", b"k"], &[b"k", b""]] {
+        let server = start(installed, &[]);
+        let mut stream = Stream::default();
+        for key in keys {
+            for element in [b"a", b"b"] {
+                stream.push(&[b"RPUSH", key, element]);
+            }
+        }
+        let mut target = open(server.port(), options()).unwrap();
+        target.write(&stream.bytes).unwrap();
+        target.settle().unwrap();
+        let report = target.finish().unwrap();
+        assert_eq!(report.keys_sent, keys.len() as u64, "{keys:?}");
+        assert_eq!(
+            cmd!(server.client(), "DBSIZE"),
+            Reply::Int(keys.len() as i64)
+        );
+    }
+}
+
 #[test]
 fn keys_that_are_there() {
     for installed in installed().unwrap_or_default() {
