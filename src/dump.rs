@@ -1,11 +1,13 @@
 //! The high level: sources in, what a server takes in out: commands, RESTORE payloads, or a new RDB file.
 
 use crate::aof;
+use crate::cluster::topology::Topology;
 use crate::encode::Encode;
 use crate::encode::commands::{self, Commands};
 use crate::encode::loss::Losses;
 use crate::encode::rdb::Rdb;
 use crate::encode::restore::{self, Restore};
+use crate::encode::route::units::Units;
 use crate::encode::route::{self, Routed, Router};
 use crate::error::Result;
 use crate::filter::{Filter, OnConflict, Told, Transform, Unique};
@@ -36,6 +38,18 @@ pub enum Format {
     Rdb,
 }
 
+/// What the commands go into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Live {
+    /// A file or a pipe.
+    #[default]
+    No,
+    /// A [target](crate::target) that is a single server: commands of a log come in [units](Units).
+    Server,
+    /// A target that is a cluster: each unit is for one slot, too.
+    Cluster,
+}
+
 /// How to dump.
 #[derive(Debug, Clone, Default)]
 pub struct Dump {
@@ -60,8 +74,8 @@ pub struct Dump {
     pub limit: Option<u64>,
     /// How the commands of append-only files are read.
     pub log: aof::Options,
-    /// Whether the sink is a live target, which takes no commands of a log.
-    pub live: bool,
+    /// Whether the sink is a live target.
+    pub live: Live,
 }
 
 /// What a run has come to.
@@ -219,6 +233,7 @@ impl Dump {
                 progress,
                 sink,
                 router,
+                live: self.live,
             };
             let summary = match self.format {
                 Format::Aof => run.with(
@@ -239,7 +254,6 @@ impl Dump {
                             replace,
                             big_key,
                             whole,
-                            live: self.live,
                         };
                         Restore::new(h, options)
                     },
@@ -275,6 +289,7 @@ struct Run<'r, 's> {
     progress: &'r Progress,
     sink: &'s mut dyn Sink,
     router: Option<&'r Router<'r>>,
+    live: Live,
 }
 
 impl Run<'_, '_> {
@@ -290,19 +305,30 @@ impl Run<'_, '_> {
             progress,
             sink,
             router,
+            live,
         } = self;
-        let (summary, encoders) = match router {
-            None => pipeline::run(source, options, progress, sink, encoder)?,
-            Some(router) => {
+        let mut inner = |(encoder, losses)| {
+            dumped.losses.merge(losses);
+            encoder
+        };
+        let (summary, encoders): (_, Vec<E>) = match (router, live) {
+            (Some(router), _) => {
                 let routed = |header| Routed::new(encoder(header), router);
-                let (summary, encoders) = pipeline::run(source, options, progress, sink, routed)?;
-                let mut inner = Vec::new();
-                for routed in encoders {
-                    let (encoder, losses) = routed.into_parts();
-                    dumped.losses.merge(losses);
-                    inner.push(encoder);
-                }
-                (summary, inner)
+                let (summary, all) = pipeline::run(source, options, progress, sink, routed)?;
+                let all = all.into_iter().map(|e| inner(e.into_parts()));
+                (summary, all.collect())
+            }
+            (None, Live::No) => pipeline::run(source, options, progress, sink, encoder)?,
+            (None, live) => {
+                let topology = Topology::even(1);
+                let router = Router::new(&topology, u64::MAX, false)
+                    .live(true)
+                    .lenient(options.on_error == OnError::Skip);
+                let router = (live == Live::Cluster).then_some(&router);
+                let units = |header| Units::new(encoder(header), router);
+                let (summary, all) = pipeline::run(source, options, progress, sink, units)?;
+                let all = all.into_iter().map(|e| inner(e.into_parts()));
+                (summary, all.collect())
             }
         };
         for e in encoders {

@@ -5,7 +5,7 @@ use super::compat::Compat;
 use super::exit::Outcome;
 use clap::ValueEnum;
 use rdbtool::Dump;
-use rdbtool::dump::Format;
+use rdbtool::dump::{Format, Live};
 
 /// Write the data as an append-only file of ordinary commands, or as a new RDB file
 ///
@@ -82,7 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         on_error: args.run.on_error(),
         limit: args.filters.limit,
         log: args.filters.logs.options(),
-        live: false,
+        live: Live::No,
     };
     if format == Format::Rdb {
         args.output.refuse_terminal("an RDB file")?;

@@ -5,7 +5,7 @@ use super::compat::Compat;
 use super::connect::endpoint;
 use super::exit::{Outcome, Usage, tell};
 use super::position::Position;
-use rdbtool::dump::{Dumped, Format};
+use rdbtool::dump::{self, Dumped, Format};
 use rdbtool::filter::{OnConflict, Size};
 use rdbtool::sink::Count;
 use rdbtool::target::{self, Target};
@@ -19,7 +19,7 @@ use std::time::Duration;
 ///
 /// Values are copied as they are serialized, so this is the fastest way into a server. The commands carry the lowest version that each
 /// value needs: most go into servers much older than the file. For a pipe into a server that is older than that, say which with --for; a
-/// target (--to) is asked. The commands of append-only files follow as they stand; into a live target they cannot go.
+/// target (--to) is asked. The commands of append-only files follow as they stand; into a live target each goes once, whatever happens.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -170,7 +170,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         on_error: args.run.on_error(),
         limit: args.filters.limit,
         log: args.filters.logs.options(),
-        live: args.to.is_some(),
+        live: dump::Live::No,
     };
     match &args.to {
         Some(url) => live(&args, url, dump, position),
@@ -221,6 +221,10 @@ fn live(
     };
     let mut target = Target::open(&endpoint, options).map_err(hint)?;
     dump.release.get_or_insert(target.release());
+    dump.live = match target.is_cluster() {
+        true => dump::Live::Cluster,
+        false => dump::Live::Server,
+    };
     let most = target.proto_max_bulk_len();
     let whole = dump.on_conflict != OnConflict::Replace;
     dump.format = Format::Restore {
@@ -310,11 +314,12 @@ fn live(
 /// Tells what the target has taken.
 fn arrived(args: &Args, dumped: &Dumped, report: &target::Report, outcome: Outcome) -> Outcome {
     if !args.run.quiet {
-        let mut line = format!(
-            "{} sent, {}",
-            count(report.keys_sent.saturating_sub(report.skipped), "key"),
-            size(report.bytes)
-        );
+        let keys = count(report.keys_sent.saturating_sub(report.skipped), "key");
+        let commands = match report.of_logs {
+            0 => String::new(),
+            n => format!(" and {} of the log", count(n, "command")),
+        };
+        let mut line = format!("{keys}{commands} sent, {}", size(report.bytes));
         for (n, what) in [
             (report.passed, "done before"),
             (report.found, "found done when sent again"),

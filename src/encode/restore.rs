@@ -41,8 +41,6 @@ pub struct Options {
     pub big_key: u64,
     /// Whether such a value is an error instead: where a key that is there already must be noticed, which commands do not.
     pub whole: bool,
-    /// Whether it goes into a live target, which takes only what may be done twice: commands of a log are refused.
-    pub live: bool,
 }
 
 /// Encodes items as RESTORE commands.
@@ -250,12 +248,6 @@ impl Encode for Restore {
     }
 
     fn command(&mut self, command: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
-        if self.options.live {
-            return Err(command.refuse(
-                "commands of a log cannot go into a live target, which repeats what had no answer; for a pipe: rdbtool restore FILE | redis-cli \
-                 --pipe",
-            ));
-        }
         replay::command(command, self.options.release, &mut self.losses, out)
     }
 }

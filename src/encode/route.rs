@@ -10,6 +10,7 @@
 //! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart. `log` has the commands of a log.
 
 mod log;
+pub mod units;
 
 use super::{Encode, Part};
 use crate::cluster::slot::slot;
@@ -149,8 +150,6 @@ pub struct Routed<'r, E> {
     group: Option<log::Group>,
     losses: Losses,
     room: Vec<u8>,
-    /// A command with some of its keys.
-    some: Out<'static>,
 }
 
 impl<'r, E> Routed<'r, E> {
@@ -166,7 +165,6 @@ impl<'r, E> Routed<'r, E> {
             group: None,
             losses: Losses::default(),
             room: Vec::new(),
-            some: Out::new(),
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(super) started_ms: i64,
     /// The name of its connections.
     pub(super) client: String,
+    /// What the markers in the target are called: as the connections of the first run.
+    pub(super) markers: String,
     /// Whether there was no key in the target to begin with.
     pub(super) was_empty: bool,
     /// Everything before it has been answered. It lies before the first command of a key.
@@ -87,6 +89,7 @@ impl Journal {
             file: None,
             state: State {
                 started_ms: now_ms,
+                markers: client.clone(),
                 ..State::default()
             },
             client,
@@ -260,6 +263,7 @@ impl State {
             "begun": self.begun,
             "started_ms": self.started_ms,
             "client": self.client,
+            "markers": self.markers,
             "was_empty": self.was_empty,
             "position": self.done.at,
             "sum": format!("{:016x}", self.done.sum),
@@ -330,6 +334,7 @@ impl State {
                 .and_then(Value::as_i64)
                 .ok_or("started_ms")?,
             client: text("client")?.to_owned(),
+            markers: text("markers")?.to_owned(),
             was_empty: flag("was_empty")?,
             done: Mark {
                 at: number("position")?,
@@ -390,6 +395,7 @@ mod tests {
             begun: true,
             started_ms: 5,
             client: "rdbtool-1".into(),
+            markers: "rdbtool-0".into(),
             was_empty: true,
             done: Mark {
                 at: u64::MAX - 1,

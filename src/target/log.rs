@@ -58,6 +58,14 @@ pub(super) struct Pending {
     pub(super) first: bool,
     /// Whether a run before may have done it.
     pub(super) before: bool,
+    /// Whether it is ours, though it is done like the others, and is not counted.
+    pub(super) quiet: bool,
+    /// Of a transaction of units: the number of the last one.
+    pub(super) unit: u64,
+    /// How many commands stand between its MULTI and its EXEC.
+    pub(super) queue: u32,
+    /// How many answers are due, with those to these two.
+    pub(super) left: u32,
 }
 
 impl Pending {
@@ -76,6 +84,10 @@ impl Pending {
             key: 0,
             first: false,
             before: false,
+            quiet: false,
+            unit: 0,
+            queue: 0,
+            left: 0,
         }
     }
 }

@@ -21,8 +21,10 @@
 //!
 //! A stream that was broken off because the process ended is gone on with by its [`Journal`]: see `resume`.
 //!
-//! One thread does it all: it exchanges with each connection until none moves, and then waits for any. Not for: transactions, commands
-//! with several keys, commands whose answer matters.
+//! What stands between MULTI and EXEC may be any commands, as a log has them: see `units`. Outside of them there is no place for commands with
+//! several keys, or whose answer matters.
+//!
+//! One thread does it all: it exchanges with each connection until none moves, and then waits for any.
 
 #![warn(
     clippy::indexing_slicing,
@@ -40,6 +42,7 @@ mod resume;
 mod retry;
 mod route;
 pub mod split;
+mod units;
 
 pub use journal::Journal;
 pub use report::{Failure, Report};
@@ -60,6 +63,7 @@ use route::{Class, Route};
 use split::{Command, Piece, Split};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use units::Units;
 
 /// Bytes that are kept for all connections together.
 const KEPT: u64 = 24 << 20;
@@ -158,6 +162,8 @@ struct Lanes {
     runs: HashMap<String, String>,
     /// Where to go on, if a run may be gone on with.
     resume: Option<Resume>,
+    /// The commands of a log.
+    units: Units,
 
     /// What is being taken in.
     db: u64,
@@ -219,6 +225,8 @@ impl Target {
             conflict: None,
             progress: 0,
             pushed: HashMap::new(),
+            units: HashMap::new(),
+            bad: HashMap::new(),
             asked: Vec::new(),
             moved: HashMap::new(),
         };
@@ -234,6 +242,7 @@ impl Target {
             limited,
             runs: HashMap::new(),
             resume: None,
+            units: Units::new(None, false),
             last_key: None,
             large: None,
             keys: 0,
@@ -309,6 +318,7 @@ impl Target {
     /// Waits for all answers.
     pub fn finish(mut self) -> Result<Report> {
         self.settle()?;
+        self.lanes.delete_markers()?;
         Ok(self.lanes.ledger.report)
     }
 
@@ -318,6 +328,7 @@ impl Target {
             let what = "the stream of commands ends inside one";
             return Err(RdbError::other(ErrorKind::UnexpectedEof, what));
         }
+        self.lanes.end_units()?;
         self.lanes.drain()
     }
 }
@@ -337,6 +348,9 @@ impl Lanes {
     /// Takes what the stream has next.
     #[inline]
     fn take(&mut self, piece: Piece<'_>) -> Result<()> {
+        if self.is_of_unit(&piece)? {
+            return self.gather(&piece);
+        }
         match piece {
             Piece::Whole(command) => {
                 let prepared = self.prepare(&command)?;

@@ -14,6 +14,7 @@ use super::report::{Marks, Report};
 use super::resume::known_by;
 use super::retry::{Meaning, Trouble, meaning};
 use super::route::Class;
+use super::units;
 use crate::error::{ErrorKind, RdbError, Result, quote, quote_up_to};
 use crate::filter::OnConflict;
 use crate::net::client::hint;
@@ -42,6 +43,10 @@ pub(super) struct Ledger {
     pub(super) progress: u64,
     /// How long lists were after the last RPUSH that counts as done.
     pub(super) pushed: HashMap<u64, u64>,
+    /// Up to which unit of a log each place has them.
+    pub(super) units: HashMap<u16, u64>,
+    /// Which commands of a transaction are not to be sent again, by its last unit.
+    pub(super) bad: HashMap<u64, Vec<u32>>,
     /// Nodes that are taking over slots.
     pub(super) asked: Vec<Address>,
     /// Slots that have been found elsewhere.
@@ -56,7 +61,15 @@ impl Ledger {
             return;
         }
         self.progress += 1;
-        self.report.commands += 1;
+        if p.quiet {
+            return;
+        }
+        let of_log = match p.class {
+            Class::Unit => u64::from(p.elements),
+            _ => 0,
+        };
+        self.report.of_logs += of_log;
+        self.report.commands += of_log.max(1);
         self.report.bytes += p.bytes;
         self.report.keys_sent += u64::from(p.first);
         self.marks.settle(p.epoch);
@@ -66,6 +79,9 @@ impl Ledger {
             }
             Class::Delete => {
                 self.pushed.remove(&p.key);
+            }
+            Class::Unit => {
+                self.units.insert(u16::try_from(p.key).unwrap_or(0), p.unit);
             }
             _ => {}
         }
@@ -99,6 +115,8 @@ pub(super) struct Lane {
     pub(super) probing: bool,
     /// A SELECT has failed.
     astray: bool,
+    /// Of the transaction that is being answered.
+    unit: units::Answered,
     /// How many replicas must have a command before it counts as done.
     pub(super) replicas: u64,
     /// Bytes since replicas were last asked for.
@@ -115,8 +133,10 @@ pub(super) enum Kind<'b> {
 
 /// What a server answered.
 #[derive(Debug, Clone, Copy)]
-enum Said<'a> {
+pub(super) enum Said<'a> {
     Something,
+    /// A list, whole.
+    Array(&'a [u8]),
     Int(i64),
     Error(&'a [u8]),
 }
@@ -139,6 +159,7 @@ impl Lane {
             replaced: false,
             probing: false,
             astray: false,
+            unit: units::Answered::default(),
             replicas: 0,
             unconfirmed: 0,
             moved_at: Instant::now(),
@@ -256,6 +277,9 @@ impl Lane {
                 Head::Int(n) => (Said::Int(n), len),
                 Head::Error(text) => (Said::Error(text), len),
                 Head::Bulk(_) | Head::Array(_) => match self.end.find(rest, base) {
+                    Ok(Some(len)) if matches!(line, Head::Array(_)) => {
+                        (Said::Array(rest.get(..len).unwrap_or_default()), len)
+                    }
                     Ok(Some(len)) => (Said::Something, len),
                     Ok(None) => break,
                     Err(e) => return Err(garbled(e)),
@@ -279,6 +303,18 @@ impl Lane {
         };
         let class = p.class;
         match said {
+            _ if class == Class::Unit => {
+                let answered =
+                    units::answer(p, bytes, &said, &mut self.unit, &self.address, ledger)?;
+                match answered {
+                    None => return Ok(()),
+                    Some(None) => p.state = State::Done,
+                    Some(trouble) => {
+                        p.state = State::Failed;
+                        self.trouble = trouble;
+                    }
+                }
+            }
             Said::Error(text) => {
                 if let Some(trouble) = failed(p, bytes, text, &self.address, ledger)? {
                     p.state = State::Failed;
@@ -288,7 +324,7 @@ impl Lane {
                     p.state = State::Done;
                 }
             }
-            Said::Something | Said::Int(_) => {
+            Said::Something | Said::Array(_) | Said::Int(_) => {
                 p.state = State::Done;
                 if let (Said::Int(n), Class::Push) = (said, class) {
                     p.answer = u64::try_from(n).unwrap_or(0);

@@ -16,6 +16,7 @@ use super::log::{Bytes, Kept, State, key_of};
 use super::node::{Kind, Lane};
 use super::retry::{Trouble, of_conversation, pause};
 use super::route::{self, Class};
+use super::units;
 use super::{Lanes, Map, refused};
 use crate::cluster::slot::slot;
 use crate::cluster::topology::read::unreadable;
@@ -293,6 +294,9 @@ impl Lanes {
     /// Takes what all lanes have kept, and gives what is not done to the lanes it belongs to.
     fn give_out(&mut self, probe: bool) -> Result<()> {
         let mut again = Vec::new();
+        if self.all.iter().any(|l| l.replaced) {
+            self.have_kept()?;
+        }
         for at in 0..self.all.len() {
             let Some(lane) = self.all.get_mut(at) else {
                 continue;
@@ -326,6 +330,9 @@ impl Lanes {
         kept.pending.ask = usize::from(node.is_some());
         kept.pending.state = State::Waiting;
         let at = match key_of(kept.head()) {
+            _ if kept.pending.class == Class::Unit => {
+                self.lane(u16::try_from(kept.pending.key).unwrap_or(0))
+            }
             Some(key) => {
                 let slot = slot(key);
                 match node {
@@ -372,6 +379,31 @@ impl Lanes {
             let id = route::identity(db, &key);
             let p = &mut kept.pending;
             let done = p.state == State::Done;
+            if class == Class::Unit {
+                let unsure = match p.state {
+                    State::Done if !replaced => {
+                        self.ledger.settle(p);
+                        continue;
+                    }
+                    State::Done => true,
+                    State::Waiting => kept.was_sent && cut,
+                    State::Failed => false,
+                };
+                if unsure && self.is_done(&kept.pending)? {
+                    self.ledger.settle(&kept.pending);
+                    continue;
+                }
+                let bad = self
+                    .ledger
+                    .bad
+                    .remove(&kept.pending.unit)
+                    .unwrap_or_default();
+                if let Bytes::Memory(bytes) = &kept.bytes {
+                    kept.bytes = Bytes::Memory(units::without(&mut kept.pending, bytes, &bad)?);
+                }
+                again.push(kept);
+                continue;
+            }
             match p.state {
                 // After one for the same key that was not: the order is to be kept.
                 State::Done if replaced || failed.contains(&id) => p.again = true,
@@ -522,7 +554,7 @@ impl Lanes {
     }
 
     /// Asks the node that has a key, wherever that is.
-    fn ask(&mut self, db: u64, key: &[u8], argv: &[&[u8]]) -> Result<Reply> {
+    pub(super) fn ask(&mut self, db: u64, key: &[u8], argv: &[&[u8]]) -> Result<Reply> {
         let since = Instant::now();
         let owner = self.map.master(slot(key));
         let mut address = match owner.and_then(|at| self.map.masters.get(at)) {

@@ -14,6 +14,8 @@ const TOLD: usize = 5;
 pub struct Report {
     /// Commands of the stream that the target has answered.
     pub commands: u64,
+    /// How many of those are of a log, and came between MULTI and EXEC.
+    pub of_logs: u64,
     /// Keys among them that are new in the stream: not the one of the command before.
     pub keys_sent: u64,
     /// Bytes of those commands.

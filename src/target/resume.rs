@@ -22,6 +22,7 @@ use super::journal::{Journal, Mark};
 use super::log::Pending;
 use super::route::Class;
 use super::split::Command;
+use super::units::Units;
 use super::{Lanes, Target};
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::net::Client;
@@ -101,6 +102,7 @@ impl Target {
             }
         }
         lanes.ledger.was_empty = state.was_empty;
+        lanes.units = Units::new(Some(&state.markers), begun);
         let again_to = if begun { state.bound } else { 0 };
         lanes.resume = Some(Resume {
             journal,
@@ -132,8 +134,13 @@ impl Target {
 
     /// The stream has ended, and all of it has been answered: there is nothing to go on with any more.
     pub fn complete(&mut self) -> Result<()> {
+        self.lanes.end_units()?;
+        if self.lanes.units.is_used() {
+            self.lanes.save_end()?;
+        }
+        self.lanes.delete_markers()?;
         match self.lanes.resume.take() {
-            Some(resume) if !resume.known && resume.journal.state.done.at > 0 => {
+            Some(resume) if !resume.known && resume.here() != resume.journal.state.done => {
                 Err(resume.another_stream())
             }
             Some(resume) => resume.journal.remove(),
@@ -232,6 +239,19 @@ impl Lanes {
             *bound = (*bound).max(from + resume.ahead);
         }
         self.write_journal()
+    }
+
+    /// Saves that all of the stream has been done: the markers, which say more, are about to go.
+    fn save_end(&mut self) -> Result<()> {
+        if let Some(resume) = &mut self.resume
+            && (resume.known || resume.journal.state.done.at == 0)
+        {
+            let here = resume.here();
+            resume.marks.push_back(here);
+            self.ledger.marks.mark(here.at);
+            self.write_journal()?;
+        }
+        Ok(())
     }
 
     fn write_journal(&mut self) -> Result<()> {

@@ -16,6 +16,8 @@ use std::time::Duration;
 /// Why a command was not done that may be done later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
+    /// One command of a transaction is refused for good: it goes again without that one.
+    Apart,
     /// Another node has it.
     Elsewhere,
     /// The server says so, with this word.
@@ -28,6 +30,7 @@ impl Trouble {
     /// As notices and reports say it.
     pub(super) fn describe(self) -> &'static str {
         match self {
+            Trouble::Apart => "a transaction has a command that the target refuses",
             Trouble::Elsewhere => "slots move to other nodes",
             Trouble::Link => "the connection is lost",
             Trouble::Says("LOADING") => "the target is loading its data (LOADING)",

@@ -25,6 +25,8 @@ pub(super) enum Class {
     Group,
     /// DEL, UNLINK: what came before it does not matter.
     Delete,
+    /// MULTI, units of a log, EXEC: its marker says whether it has been done.
+    Unit,
     /// Without a key. FUNCTION LOAD without REPLACE: the second one says that it exists.
     Keyless,
     /// Ours, not of the stream: SELECT, ASKING, WAIT.

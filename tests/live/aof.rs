@@ -182,6 +182,14 @@ fn logs_give_what_a_server_makes_of_them() {
             digest(&mut piped.client()) == want,
             "{what}: restore\n{said}"
         );
+
+        let live = Server::start(of, with_debug(of));
+        let url = format!("redis://127.0.0.1:{}", live.port());
+        let (status, _, said) = rdbtool(&["restore", "--to", &url], &source);
+        // What failed when it was logged fails again.
+        let refused = status == Some(1) && said.contains("refused: ");
+        assert!(matches!(status, Some(0 | 3)) || refused, "{what}: {said}");
+        assert!(digest(&mut live.client()) == want, "{what}: live\n{said}");
         tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     });
     if installed().is_some() {

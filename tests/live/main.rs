@@ -14,6 +14,7 @@ mod commands;
 mod fill;
 mod moved;
 mod net;
+mod once;
 mod replication;
 mod resp;
 mod restored;

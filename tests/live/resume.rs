@@ -112,13 +112,13 @@ fn content(server: &Server) -> Vec<String> {
 }
 
 /// A restore and where its position is kept.
-struct Restore {
+pub(crate) struct Restore {
     args: Vec<String>,
     position: PathBuf,
 }
 
 impl Restore {
-    fn new(source: &Path, port: u16, args: &str, dir: &Path) -> Restore {
+    pub(crate) fn new(source: &Path, port: u16, args: &str, dir: &Path) -> Restore {
         let position = dir.join(format!("position-{port}"));
         let url = format!("redis://127.0.0.1:{port}");
         let mut all = vec!["restore".into(), source.display().to_string()];
@@ -162,7 +162,7 @@ impl Restore {
     }
 
     /// Kills it again and again until it is through; gives how often it went on behind something, and the last run.
-    fn through(&self, rng: &mut Rng, most_ms: usize, more: &str) -> (usize, Run) {
+    pub(crate) fn through(&self, rng: &mut Rng, most_ms: usize, more: &str) -> (usize, Run) {
         let mut went_on = 0;
         for kills in 0.. {
             assert!(kills < 60, "seed {}: it does not come to an end", seed());

@@ -46,7 +46,7 @@ fn options() -> Options {
     }
 }
 
-fn open(port: u16, options: Options) -> rdbtool::Result<Target> {
+pub(crate) fn open(port: u16, options: Options) -> rdbtool::Result<Target> {
     let url = format!("redis://127.0.0.1:{port}");
     Target::open(&Endpoint::parse(&url).unwrap(), options)
 }
@@ -271,14 +271,14 @@ fn keys_that_are_there() {
 }
 
 /// A way to a server that is cut, again and again.
-struct Proxy {
-    port: u16,
-    cuts: Arc<AtomicUsize>,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    pub(crate) cuts: Arc<AtomicUsize>,
 }
 
 impl Proxy {
     /// Cuts after so many bytes at the most, so many times.
-    fn new(to: u16, most: usize, times: usize) -> Proxy {
+    pub(crate) fn new(to: u16, most: usize, times: usize) -> Proxy {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let cuts = Arc::new(AtomicUsize::new(0));
@@ -566,6 +566,22 @@ impl Cluster {
         cmd!(self.nodes[node].client(), "CLUSTER", "MYID").text()
     }
 
+    /// Makes a replica the master.
+    pub(crate) fn hand_over(&self, replica: usize) {
+        let c = &mut self.nodes[replica].client();
+        let mut tries = 0;
+        wait_for(|| {
+            // It is refused, or comes to nothing, until the replica is up to date.
+            if tries % 50 == 0 {
+                c.call(&["CLUSTER", "FAILOVER"]);
+            }
+            tries += 1;
+            cmd!(c, "INFO", "replication")
+                .text()
+                .contains("role:master")
+        });
+    }
+
     fn wait(&self, mut is: impl FnMut(&str) -> bool) {
         for node in &self.nodes {
             let c = &mut node.client();
@@ -654,6 +670,31 @@ fn slowly() -> Options {
     }
 }
 
+/// Moves slots from the first node to the second, one after the other.
+pub(crate) fn move_slots(cluster: &Cluster, slots: std::ops::Range<u32>) {
+    let (from, to) = (cluster.id(0), cluster.id(1));
+    let mut clients: Vec<_> = cluster.nodes.iter().map(|n| n.client()).collect();
+    let port = cluster.nodes[1].port().to_string();
+    for s in slots.map(|s| s.to_string()) {
+        cmd!(clients[1], "CLUSTER", "SETSLOT", s, "IMPORTING", from);
+        cmd!(clients[0], "CLUSTER", "SETSLOT", s, "MIGRATING", to);
+        std::thread::sleep(Duration::from_millis(3));
+        loop {
+            let keys = cmd!(clients[0], "CLUSTER", "GETKEYSINSLOT", s, "10").strings();
+            if keys.is_empty() {
+                break;
+            }
+            for key in keys {
+                assert_eq!(slot(&key).to_string(), s);
+                cmd!(clients[0], "MIGRATE", "127.0.0.1", port, key, "0", "5000");
+            }
+        }
+        for at in [1, 0, 2] {
+            cmd!(clients[at], "CLUSTER", "SETSLOT", s, "NODE", to);
+        }
+    }
+}
+
 #[test]
 fn slots_that_move() {
     for family in ["redis-6", "valkey-"] {
@@ -661,27 +702,7 @@ fn slots_that_move() {
             continue;
         };
         let report = write_while(installed, 0, "slots that move", slowly(), |cluster| {
-            let (from, to) = (cluster.id(0), cluster.id(1));
-            let mut clients: Vec<_> = cluster.nodes.iter().map(|n| n.client()).collect();
-            let port = cluster.nodes[1].port().to_string();
-            for s in (100..250).map(|s: u32| s.to_string()) {
-                cmd!(clients[1], "CLUSTER", "SETSLOT", s, "IMPORTING", from);
-                cmd!(clients[0], "CLUSTER", "SETSLOT", s, "MIGRATING", to);
-                std::thread::sleep(Duration::from_millis(3));
-                loop {
-                    let keys = cmd!(clients[0], "CLUSTER", "GETKEYSINSLOT", s, "10").strings();
-                    if keys.is_empty() {
-                        break;
-                    }
-                    for key in keys {
-                        assert_eq!(slot(&key).to_string(), s);
-                        cmd!(clients[0], "MIGRATE", "127.0.0.1", port, key, "0", "5000");
-                    }
-                }
-                for at in [1, 0, 2] {
-                    cmd!(clients[at], "CLUSTER", "SETSLOT", s, "NODE", to);
-                }
-            }
+            move_slots(cluster, 100..250);
             None
         });
         assert!(report.retries > 0, "{report:?}");
@@ -697,18 +718,7 @@ fn a_master_that_hands_over() {
         let report = write_while(installed, 1, "hands over", slowly(), |cluster| {
             std::thread::sleep(Duration::from_millis(500));
             for at in [3, 0] {
-                let c = &mut cluster.nodes[at].client();
-                let mut tries = 0;
-                wait_for(|| {
-                    // It is refused, or comes to nothing, until the replica is up to date.
-                    if tries % 50 == 0 {
-                        c.call(&["CLUSTER", "FAILOVER"]);
-                    }
-                    tries += 1;
-                    cmd!(c, "INFO", "replication")
-                        .text()
-                        .contains("role:master")
-                });
+                cluster.hand_over(at);
                 std::thread::sleep(Duration::from_millis(500));
             }
             None

@@ -30,10 +30,10 @@ pub(super) struct Group {
 }
 
 /// Where the keys of a command go.
-enum Way {
-    /// All of them to one lane.
+pub(super) enum Way {
+    /// All of them to one place.
     One(u16),
-    /// There is none: to every lane.
+    /// There is none: to every place.
     Every,
     /// To several places.
     Several,
@@ -59,65 +59,26 @@ impl Router<'_> {
             false => place,
         }
     }
-}
-
-impl<E: Encode> Routed<'_, E> {
-    /// Deals out a command.
-    pub(super) fn deal(&mut self, c: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
-        match c.role() {
-            Role::Multi => {
-                let mut group = self.group.take().unwrap_or_default();
-                group.multi.clear();
-                group.multi.extend_from_slice(c.raw.bytes());
-                group.begun.clear();
-                self.group = Some(group);
-                return Ok(());
-            }
-            Role::Exec => return self.end_group(c, out),
-            // Of a node of the cluster that was.
-            Role::Node => return Ok(()),
-            _ => {}
-        }
-        if !self.counted_of(c.db, c.offset) {
-            return Ok(());
-        }
-        match self.way(c)? {
-            Some(Way::One(lane)) => self.give(lane, c, out),
-            Some(Way::Every) if self.group.is_none() => self.give(EVERY, c, out),
-            Some(Way::Every) => {
-                let lanes = u16::try_from(self.router.lanes()).unwrap_or(EVERY);
-                (0..lanes).try_for_each(|lane| self.give(lane, c, out))
-            }
-            Some(Way::Several) => self.take_apart(c, out),
-            None => {
-                let example = || c.raw.example();
-                self.losses.note_with(Reason::AcrossNodes, c.db, example);
-                Ok(())
-            }
-        }
-    }
 
     /// Where a command goes; nowhere, if it cannot and is to be left out.
-    fn way(&mut self, c: &Command<'_>) -> Result<Option<Way>> {
+    pub(super) fn way(&self, c: &Command<'_>, room: &mut Vec<u8>) -> Result<Option<Way>> {
         let Some(spec) = c.spec else {
             return self.cannot(
                 c,
                 "it is not known, and so neither is which node has its keys",
             );
         };
-        let router = self.router;
         let (mut first, mut several) = (None, false);
-        let room = &mut self.room;
         c.each_key(|key| {
-            let place = router.place(&key, room);
+            let place = self.place(&key, room);
             several |= *first.get_or_insert(place) != place;
             Ok(())
         })?;
         match (first, several, spec.role) {
-            (Some(place), false, _) => Ok(Some(Way::One(router.lane_at(place)))),
+            (Some(place), false, _) => Ok(Some(Way::One(place))),
             (Some(_), true, Role::Each) => Ok(Some(Way::Several)),
             (Some(_), true, _) => {
-                let what = match router.live {
+                let what = match self.live {
                     true => "slots",
                     false => "nodes",
                 };
@@ -141,13 +102,12 @@ impl<E: Encode> Routed<'_, E> {
             if n > NAMED {
                 return Ok(());
             }
-            let lane = self.router.lane(key.joined(&mut room));
+            let place = match self.live {
+                true => format!("slot {}", slot(key.joined(&mut room))),
+                false => format!("node {}", self.lane(key.joined(&mut room)) + 1),
+            };
             let comma = if n > 1 { ", " } else { "" };
-            text += &format!(
-                "{comma}{} (node {})",
-                quote(key.joined(&mut room)),
-                lane + 1
-            );
+            text += &format!("{comma}{} ({place})", quote(key.joined(&mut room)));
             Ok(())
         })?;
         if n > NAMED {
@@ -158,9 +118,74 @@ impl<E: Encode> Routed<'_, E> {
 
     #[cold]
     fn cannot(&self, c: &Command<'_>, why: &str) -> Result<Option<Way>> {
-        match self.router.lenient {
+        match self.lenient {
             true => Ok(None),
             false => Err(c.refuse(&format!("{why}; --on-error skip leaves such commands out"))),
+        }
+    }
+
+    /// Takes a command apart: for each place one with the keys that belong there.
+    pub(super) fn parts(
+        &self,
+        c: &Command<'_>,
+        mut give: impl FnMut(u16, &Command<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut places = Vec::new();
+        let mut room = Vec::new();
+        c.each_key(|key| {
+            places.push(self.place(&key, &mut room));
+            Ok(())
+        })?;
+        places.sort_unstable();
+        places.dedup();
+        let mut some = Out::new();
+        for place in places {
+            some.truncate(0);
+            let is_here = |key: &Argument<'_>| self.place(key, &mut Vec::new()) == place;
+            c.write_some(is_here, &mut some)?;
+            let raw = read(some.as_bytes(), c.offset)?;
+            give(place, &Command::as_is(c.db, c.offset, c.spec, raw))?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Encode> Routed<'_, E> {
+    /// Deals out a command.
+    pub(super) fn deal(&mut self, c: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        match c.role() {
+            Role::Multi => {
+                let mut group = self.group.take().unwrap_or_default();
+                group.multi.clear();
+                group.multi.extend_from_slice(c.raw.bytes());
+                group.begun.clear();
+                self.group = Some(group);
+                return Ok(());
+            }
+            Role::Exec => return self.end_group(c, out),
+            // Of a node of the cluster that was.
+            Role::Node => return Ok(()),
+            _ => {}
+        }
+        if !self.counted_of(c.db, c.offset) {
+            return Ok(());
+        }
+        let router = self.router;
+        match router.way(c, &mut self.room)? {
+            Some(Way::One(place)) => self.give(router.lane_at(place), c, out),
+            Some(Way::Every) if self.group.is_none() => self.give(EVERY, c, out),
+            Some(Way::Every) => {
+                let lanes = u16::try_from(self.router.lanes()).unwrap_or(EVERY);
+                (0..lanes).try_for_each(|lane| self.give(lane, c, out))
+            }
+            Some(Way::Several) => {
+                router.parts(c, |place, part| self.give(router.lane_at(place), part, out))
+            }
+            None => {
+                let example = || c.raw.example();
+                self.losses.note_with(Reason::AcrossNodes, c.db, example);
+                Ok(())
+            }
         }
     }
 
@@ -184,31 +209,6 @@ impl<E: Encode> Routed<'_, E> {
         out.checkpoint()
     }
 
-    /// Gives each place the keys of a command that belong there.
-    fn take_apart(&mut self, c: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
-        let router = self.router;
-        let mut places = Vec::new();
-        let room = &mut self.room;
-        c.each_key(|key| {
-            places.push(router.place(&key, room));
-            Ok(())
-        })?;
-        places.sort_unstable();
-        places.dedup();
-        for place in places {
-            let mut some = std::mem::take(&mut self.some);
-            some.truncate(0);
-            let is_here = |key: &Argument<'_>| router.place(key, &mut Vec::new()) == place;
-            c.write_some(is_here, &mut some)?;
-            let raw = read(some.as_bytes(), c.offset)?;
-            let part = Command::as_is(c.db, c.offset, c.spec, raw);
-            let r = self.give(router.lane_at(place), &part, out);
-            self.some = some;
-            r?;
-        }
-        Ok(())
-    }
-
     fn end_group(&mut self, exec: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
         let Some(group) = self.group.take() else {
             return Ok(());
@@ -226,6 +226,6 @@ impl<E: Encode> Routed<'_, E> {
 }
 
 /// A command that was written here.
-fn read(bytes: &[u8], offset: u64) -> Result<Raw<'_>> {
+pub(super) fn read(bytes: &[u8], offset: u64) -> Result<Raw<'_>> {
     Raw::read(bytes, offset)?.ok_or_else(|| RdbError::corrupt(offset, "half a command"))
 }
