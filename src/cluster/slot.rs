@@ -81,27 +81,40 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
 }
 
 /// CRC-16/XMODEM.
+#[inline]
 fn crc16(bytes: &[u8]) -> u16 {
-    let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
-    let at = |table: &[u16; 256], b: u8| table[usize::from(b)];
-    let (eights, rest) = bytes.as_chunks::<8>();
-    let mut crc = 0u16;
-    for &[a, b, c, d, e, f, g, h] in eights {
-        let [high, low] = crc.to_be_bytes();
-        crc = at(t7, a ^ high)
-            ^ at(t6, b ^ low)
-            ^ at(t5, c)
-            ^ at(t4, d)
-            ^ at(t3, e)
-            ^ at(t2, f)
-            ^ at(t1, g)
-            ^ at(t0, h);
-    }
-    for &b in rest {
-        let [high, low] = crc.to_be_bytes();
-        crc = u16::from_be_bytes([low, 0]) ^ at(t0, high ^ b);
+    // Zeros in front change nothing, since it starts at 0: so what is over comes first, as eight bytes too.
+    let over = bytes.len() % 8;
+    let (head, rest) = bytes.split_at_checked(over).unwrap_or((bytes, &[]));
+    let first = match bytes.first_chunk::<8>() {
+        _ if over == 0 => 0,
+        Some(eight) => u64::from_be_bytes(*eight) >> (64 - 8 * over),
+        None => head.iter().fold(0, |word, &b| word << 8 | u64::from(b)),
+    };
+    let mut crc = match over {
+        0 => 0,
+        _ => eight(0, first.to_be_bytes()),
+    };
+    for &word in rest.as_chunks::<8>().0 {
+        crc = eight(crc, word);
     }
     crc
+}
+
+/// The checksum of what has the checksum `crc` and then eight bytes.
+#[inline]
+fn eight(crc: u16, [a, b, c, d, e, f, g, h]: [u8; 8]) -> u16 {
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
+    let at = |table: &[u16; 256], b: u8| table[usize::from(b)];
+    let [high, low] = crc.to_be_bytes();
+    at(t7, a ^ high)
+        ^ at(t6, b ^ low)
+        ^ at(t5, c)
+        ^ at(t4, d)
+        ^ at(t3, e)
+        ^ at(t2, f)
+        ^ at(t1, g)
+        ^ at(t0, h)
 }
 
 #[cfg(test)]
