@@ -25,10 +25,18 @@ pub enum OnConflict {
 /// Is told the database and the name of each key that is there already.
 pub type Told = Box<dyn FnMut(u64, &[u8]) -> Result<()> + Send>;
 
+/// Who has brought a key.
+#[derive(Clone, Copy)]
+struct Owner {
+    /// The number of the source.
+    source: u32,
+    /// Whether the key itself has been there, and not only a command about it: which of them is seen first is up to the threads.
+    has_come: bool,
+}
+
 /// The keys there have been.
 pub struct Unique {
-    /// Each with the number of the source that brought it.
-    seen: Mutex<HashMap<u128, u32>>,
+    seen: Mutex<HashMap<u128, Owner>>,
     source: AtomicU32,
     hashers: [RandomState; 2],
     refuse: bool,
@@ -70,32 +78,43 @@ impl Unique {
         self.source.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of the source that brought the key first: this one, if nobody has.
-    fn owner(&self, db: u64, key: &[u8]) -> (u32, bool) {
+    /// Whether the key is this source's: nobody else's, and if it comes itself, for the first time.
+    fn take(&self, db: u64, key: &[u8], comes: bool) -> bool {
         let [a, b] = &self.hashers;
         let hash = u128::from(a.hash_one((db, key))) << 64 | u128::from(b.hash_one((db, key)));
         let source = self.source.load(Ordering::Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.entry(hash) {
-            Entry::Occupied(e) => (*e.get(), false),
-            Entry::Vacant(e) => (*e.insert(source), true),
+            Entry::Occupied(mut e) => {
+                let owner = e.get_mut();
+                let is_ours = owner.source == source && !(comes && owner.has_come);
+                owner.has_come |= is_ours && comes;
+                is_ours
+            }
+            Entry::Vacant(e) => {
+                e.insert(Owner {
+                    source,
+                    has_come: comes,
+                });
+                true
+            }
         }
     }
 
     /// Whether this is the first of its name in its database.
     pub fn is_first(&self, db: u64, key: &[u8], offset: u64) -> Result<bool> {
-        match self.owner(db, key) {
-            (_, true) => Ok(true),
-            _ => self.again(db, key, offset).map(|()| false),
+        match self.take(db, key, true) {
+            true => Ok(true),
+            false => self.again(db, key, offset).map(|()| false),
         }
     }
 
     /// Whether a key that a command of a log is about is of no other source. It may be of this one.
     pub fn is_ours(&self, db: u64, key: &[u8], offset: u64) -> Result<bool> {
-        if self.owner(db, key).0 == self.source.load(Ordering::Relaxed) {
-            return Ok(true);
+        match self.take(db, key, false) {
+            true => Ok(true),
+            false => self.again(db, key, offset).map(|()| false),
         }
-        self.again(db, key, offset).map(|()| false)
     }
 
     #[cold]
@@ -123,6 +142,24 @@ impl Unique {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A log's keys and commands about them, in whatever order threads come to them.
+    #[test]
+    fn keys_and_commands_of_one_source() {
+        let u = Unique::new(false);
+        u.next_source();
+        assert!(u.is_ours(0, b"a", 9).unwrap());
+        assert!(u.is_first(0, b"a", 1).unwrap());
+        assert!(u.is_ours(0, b"a", 8).unwrap());
+        assert!(!u.is_first(0, b"a", 2).unwrap());
+        assert!(u.is_first(0, b"b", 3).unwrap());
+        assert!(u.is_ours(0, b"b", 7).unwrap());
+        assert_eq!(u.left_out(), 1);
+        u.next_source();
+        assert!(!u.is_ours(0, b"a", 9).unwrap());
+        assert!(!u.is_first(0, b"b", 1).unwrap());
+        assert_eq!(u.left_out(), 3);
+    }
 
     #[test]
     fn by_database_and_name() {
