@@ -183,6 +183,8 @@ impl Dump {
             }
         }
         let mut stopped = false;
+        // Of the log that is being read.
+        let mut commands = 0;
         let mut dumped = Dumped::default();
         let mut limit = self.limit;
         for (i, source) in sources.iter_mut().enumerate() {
@@ -190,8 +192,11 @@ impl Dump {
                 stopped = true;
                 continue;
             }
-            if let Some(unique) = unique.as_ref().filter(|_| !source.continues()) {
-                unique.next_source();
+            if !source.continues() {
+                commands = 0;
+                if let Some(unique) = &unique {
+                    unique.next_source();
+                }
             }
             let options = Options {
                 // Of keys that one source brings twice the first counts, so it must be known which is first.
@@ -263,13 +268,24 @@ impl Dump {
                     source,
                     &mut dumped,
                     |h| {
+                        let has_log = router.is_some_and(Router::has_log);
+                        if h == Header::NONE && has_log {
+                            // Commands only: which files its readers take it does not say, perhaps another source does.
+                            return Rdb::new(Header::NEWEST, self.release)
+                                .with_log(self.release, false);
+                        }
                         let h = if h == Header::NONE { Header::NEWEST } else { h };
                         header.get_or_init(|| Rdb::header(h, self.release));
-                        Rdb::new(h, release(h))
+                        let encoder = Rdb::new(h, release(h));
+                        match has_log {
+                            true => encoder.with_log(self.release, commands > 0),
+                            false => encoder,
+                        }
                     },
                     |e| (e.into_losses(), 0),
                 ),
             }?;
+            commands += summary.commands;
             limit = limit.map(|n| n.saturating_sub(summary.keys + summary.commands));
             stopped = summary.stopped;
             dumped.losses.merge(summary.losses.clone());

@@ -38,10 +38,12 @@ pub enum Kind {
     Select,
     /// A command for that database.
     Command,
+    /// What stands among commands and is none: an annotation; more of the command that the frame before it held.
+    Log,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 8] = [
         Kind::Key,
         Kind::More,
         Kind::Part,
@@ -49,6 +51,7 @@ impl Kind {
         Kind::Item,
         Kind::Select,
         Kind::Command,
+        Kind::Log,
     ];
 }
 
@@ -159,7 +162,11 @@ impl<'d> Out<'d> {
             self.drained += self.len as u64;
             self.len = 0;
             if let Some((_, lane, kind)) = open {
-                let kind = if kind == Kind::Key { Kind::More } else { kind };
+                let kind = match kind {
+                    Kind::Key => Kind::More,
+                    Kind::Command => Kind::Log,
+                    same => same,
+                };
                 self.open(lane, kind);
             }
         }
@@ -345,6 +352,11 @@ mod tests {
         out.checkpoint().unwrap();
         // Handed on to the last byte.
         out.close();
+        out.open(2, Kind::Command);
+        out.raw(&vec![b'z'; BUDGET]);
+        out.checkpoint().unwrap();
+        out.raw(b"d");
+        out.close();
         out.open(2, Kind::End);
         out.close();
         let kept = kept.0.lock().unwrap();
@@ -353,7 +365,11 @@ mod tests {
             frames(&kept[1]),
             [(7, Kind::More, 3), (2, Kind::Part, BUDGET)]
         );
-        assert_eq!(frames(out.as_bytes()), [(2, Kind::End, 0)]);
+        assert_eq!(frames(&kept[2]), [(2, Kind::Command, BUDGET)]);
+        assert_eq!(
+            frames(out.as_bytes()),
+            [(2, Kind::Log, 1), (2, Kind::End, 0)]
+        );
     }
 
     #[test]
@@ -384,6 +400,6 @@ mod tests {
             }
             assert!(cut == FRAME_HEAD + 4 || !rest.is_empty());
         }
-        assert_eq!(frame(&[0, 0, 9, 0, 0, 0, 0, 0]), None);
+        assert_eq!(frame(&[0, 0, 8, 0, 0, 0, 0, 0]), None);
     }
 }

@@ -15,7 +15,7 @@ use std::process::Command;
 use rdbtool::cluster::slot::slot;
 use rdbtool::cluster::topology::Topology;
 use support::file::file;
-use support::{Report, Run, corpus, for_each, lines, names, rdbtool, rdbtool_reading};
+use support::{Report, Run, corpus, for_each, lines, names, rdbtool, rdbtool_reading, testdata};
 use support::{json, line};
 
 // ---- runs -------------------------------------------------------------------------------------------------------------
@@ -865,11 +865,28 @@ fn of_a_log() {
     assert!(said(&dir.join("restore-3")).contains(&"MSET a 3".to_owned()));
     fs::remove_dir_all(&dir).unwrap();
 
-    // An RDB file has no place for commands.
-    for format in ["rdb", "appendonlydir"] {
-        let run = split(&format!("--nodes 3 --format {format}"), &[&whole], &dir);
-        fails(run, &dir, 1, "--format aof");
+    // An RDB file has no place for commands, and it is said what has.
+    for hint in [
+        "an RDB file holds keys, not commands",
+        "hint: --format aof-rdb-preamble",
+    ] {
+        let run = split("--nodes 3 --format rdb", &[&whole], &dir);
+        fails(run, &dir, 1, hint);
     }
+    let run = rdbtool(["split", "--nodes", "3", "--report", whole.to_str().unwrap()]);
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(run.status, Some(3), "{}", run.stderr);
+    assert!(
+        text.starts_with("0 keys and then 7 commands for 3 nodes"),
+        "{text}"
+    );
+    let row = text.lines().find(|l| l.starts_with("aof-3")).unwrap();
+    let row: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(row[..4], ["aof-3", "10923-16383", "0", "4"], "{text}");
+    let args = ["split", "--nodes", "3", "--report", "--format", "rdb"];
+    let run = rdbtool(args.into_iter().chain([whole.to_str().unwrap()]));
+    assert_eq!(run.status, Some(1));
+    assert!(run.stderr.contains("hint: --format aof-rdb-preamble"));
     // What cannot be taken apart.
     for (command, what) in [
         (
@@ -947,4 +964,369 @@ fn of_the_logs_of_several_masters() {
         1,
         "the other sources, too",
     );
+}
+
+// ---- logs into formats that begin with RDB data -------------------------------------------------------------------------
+
+/// The commands of a log, without the SELECTs that change nothing, and its annotations.
+fn told_in(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut db = b"0".to_vec();
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        if bytes[0] == b'#' {
+            let end = bytes.iter().position(|&b| b == b'\n').unwrap() + 1;
+            all.push(bytes[..end].to_vec());
+            bytes = &bytes[end..];
+            continue;
+        }
+        let raw = rdbtool::command::Raw::read(bytes, 0).unwrap().unwrap();
+        let is_select = raw.name().eq_ignore_ascii_case(b"SELECT");
+        let to = raw.args().nth(1).unwrap_or_default();
+        if !is_select || to != db {
+            all.push(raw.bytes().to_vec());
+        }
+        if is_select {
+            db = to.to_vec();
+        }
+        bytes = &bytes[raw.bytes().len()..];
+    }
+    all
+}
+
+/// RDB data, and what stands behind them.
+fn rdb_and_rest(file: &[u8]) -> (&[u8], &[u8]) {
+    let mut scanner = rdbtool::rdb::scan::Scanner::new(file).unwrap();
+    while scanner.next_item().unwrap().is_some() {}
+    let end = usize::try_from(scanner.offset()).unwrap() + 8;
+    file.split_at(end)
+}
+
+/// A log with RDB data before it.
+fn with_rdb(name: &str, rdb: &Path, commands: &[&str]) -> PathBuf {
+    let log = log(name, commands);
+    let all = [fs::read(rdb).unwrap(), fs::read(&log).unwrap()].concat();
+    fs::write(&log, all).unwrap();
+    log
+}
+
+/// What is given to a node is what the format of commands has, whatever form the log had: as commands again it is the same.
+#[test]
+fn rdb_data_and_commands_are_the_log() {
+    let root = testdata().join("aof");
+    let mut cases = Vec::new();
+    for server in names(&root) {
+        for file in names(&root.join(&server)) {
+            if let Some(case) = file.strip_suffix(".meta.json") {
+                cases.extend([1, 3].map(|n| (format!("{server}/{case}"), n)));
+            }
+        }
+    }
+    assert!(cases.len() > 100);
+    let tried = std::sync::Mutex::new((0, 0, 0));
+    for_each(&cases, |(case, nodes)| {
+        let source = match root.join(case) {
+            dir if dir.join("appendonly.aof").exists() => dir.join("appendonly.aof"),
+            dir => dir,
+        };
+        let what = format!("{case} to {nodes}");
+        let name =
+            |format: &str| absent(&format!("log-{}-{nodes}-{format}", case.replace('/', "-")));
+        let flags = |format: &str| format!("--db 0 --nodes {nodes} --format {format}");
+        let plain = name("aof");
+        let run = split(&flags("aof"), &[&source], &plain);
+        let status = run.status;
+        for format in ["aof-rdb-preamble", "appendonlydir"] {
+            let dir = name(format);
+            let run = split(&flags(format), &[&source], &dir);
+            // RDB data lose less than commands do.
+            let is_same = (run.status == Some(1)) == (status == Some(1));
+            assert!(is_same, "{what}: {format}: {}", run.stderr);
+            if status == Some(1) {
+                continue;
+            }
+            for n in 1..=*nodes {
+                let want = told_in(&fs::read(plain.join(format!("aof-{n}"))).unwrap());
+                let seeded = match format {
+                    "appendonlydir" => dir.join(format!("appendonlydir-{n}")),
+                    _ => dir.join(format!("aof-{n}")),
+                };
+                let base = match format {
+                    "appendonlydir" => seeded.join("appendonly.aof.1.base.rdb"),
+                    _ => seeded.clone(),
+                };
+                let base = fs::read(base).unwrap();
+                let (rdb, rest) = rdb_and_rest(&base);
+                assert!(rdb.starts_with(b"REDIS") || rdb.starts_with(b"VALKEY"));
+                assert!(format != "appendonlydir" || rest.is_empty(), "{what}");
+                let run = rdbtool([OsString::from("dump"), seeded.clone().into()]);
+                assert!(
+                    matches!(run.status, Some(0 | 3)),
+                    "{what}: {format}: {}",
+                    run.stderr
+                );
+                let got = told_in(&run.stdout);
+                assert!(got == want, "{what}: {format} {n}");
+                let incr = seeded.join("appendonly.aof.1.incr.aof");
+                let mut tried = tried.lock().unwrap();
+                tried.0 += 1;
+                tried.1 += usize::from(!rest.is_empty() || incr.exists());
+                tried.2 += usize::from(rdb.len() > 300);
+            }
+            fs::remove_dir_all(dir).unwrap();
+        }
+        let _ = fs::remove_dir_all(plain);
+    });
+    let (files, with_commands, with_keys) = tried.into_inner().unwrap();
+    assert!(
+        files > 150 && with_commands > 80 && with_keys > 20,
+        "{files}, {with_commands}, {with_keys}"
+    );
+}
+
+/// Keys of a later log stand before the commands of an earlier one: they are others.
+#[test]
+fn of_several_logs_with_rdb_data() {
+    let one = small("log-rdb-1", &[vec![0xfe, 0], string("foo", "1")]);
+    let two = small(
+        "log-rdb-2",
+        &[
+            vec![0xf5],
+            s(b"#!lua name=f\n1"),
+            vec![0xfe, 0],
+            string("bar", "1"),
+        ],
+    );
+    let one = with_rdb("log-with-1", &one, &["SELECT 0", "APPEND foo 2"]);
+    let two = with_rdb(
+        "log-with-2",
+        &two,
+        &["SELECT 0", "MULTI", "APPEND bar 2", "EXEC"],
+    );
+    let three = log("log-with-3", &["SELECT 0", "SET a 9"]);
+    let sources = [&*three, &*one, &*two];
+    let dir = absent("rdb-several");
+    let keys_in = |path: &Path| -> Vec<String> {
+        let text = String::from_utf8(decode(&["--format", "keys"], path).unwrap()).unwrap();
+        let mut keys: Vec<_> = text
+            .lines()
+            .map(|l| l.trim_matches('"').to_owned())
+            .collect();
+        keys.sort();
+        keys
+    };
+    let rest = [
+        "SELECT 0",
+        "SET a 9",
+        "APPEND foo 2",
+        "MULTI",
+        "APPEND bar 2",
+        "EXEC",
+    ];
+    let text = |bytes: &[u8]| -> Vec<String> {
+        let text = |argv: Vec<&[u8]>| String::from_utf8(argv.join(&b" "[..])).unwrap();
+        commands(bytes).into_iter().map(text).collect()
+    };
+
+    done(split("--nodes 1 --format aof-rdb-preamble", &sources, &dir)).unwrap();
+    let file = fs::read(dir.join("aof-1")).unwrap();
+    let (rdb, behind) = rdb_and_rest(&file);
+    assert!(rdb.starts_with(b"REDIS0011\xfa\x0caof-preamble"));
+    assert_eq!(text(behind), rest);
+    let base = support::scratch("split-log-base.rdb", rdb);
+    assert_eq!(keys_in(&base), ["bar", "foo"]);
+    let all = String::from_utf8(decode(&[], &base).unwrap()).unwrap();
+    assert!(all.contains("name=f"), "{all}");
+    let node = &manifest(&dir)["nodes"][0];
+    assert_eq!((&node["keys"], &node["commands"]), (&2.into(), &5.into()));
+    assert_eq!(node["bytes"], file.len());
+    // What waited is gone.
+    assert_eq!(
+        names(&dir),
+        ["NEXT-STEPS", "aof-1", "assign-slots.sh", "manifest.json"]
+    );
+    fs::remove_dir_all(&dir).unwrap();
+
+    done(split("--nodes 3 --format appendonlydir", &sources, &dir)).unwrap();
+    let at = |n: u8, name: &str| dir.join(format!("appendonlydir-{n}/appendonly.aof.{name}"));
+    let listed = |n| fs::read_to_string(at(n, "manifest")).unwrap();
+    let base = "file appendonly.aof.1.base.rdb seq 1 type b\n";
+    let incr = "file appendonly.aof.1.incr.aof seq 1 type i\n";
+    assert_eq!(
+        [1, 2, 3].map(listed),
+        [&[base, incr].concat(), base, &[base, incr].concat()]
+    );
+    assert_eq!(keys_in(&at(1, "1.base.rdb")), ["bar"]);
+    assert_eq!(keys_in(&at(3, "1.base.rdb")), ["foo"]);
+    assert_eq!(
+        said(&at(1, "1.incr.aof")),
+        ["SELECT 0", "MULTI", "APPEND bar 2", "EXEC"]
+    );
+    assert_eq!(
+        said(&at(3, "1.incr.aof")),
+        ["SELECT 0", "SET a 9", "APPEND foo 2"]
+    );
+    assert!(!at(2, "1.incr.aof").exists());
+    let told = manifest(&dir);
+    let mut bytes = 0;
+    for node in told["nodes"].as_array().unwrap() {
+        for file in [Some(node), node.get("incr")].into_iter().flatten() {
+            let path = dir.join(file["file"].as_str().unwrap());
+            let out = Command::new("cksum").arg(path).output().unwrap();
+            let sum = String::from_utf8(out.stdout).unwrap();
+            let want = format!("{} {} ", file["cksum"], file["bytes"]);
+            assert!(sum.starts_with(&want), "{sum}: {file}");
+            bytes += file["bytes"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(told["bytes"], bytes);
+    let steps = fs::read_to_string(dir.join("NEXT-STEPS")).unwrap();
+    for words in ["2 keys and then 5 commands", "1.incr.aof with the commands"] {
+        assert!(steps.contains(words), "{steps}");
+    }
+    fs::remove_dir_all(&dir).unwrap();
+
+    // Of commands alone: RDB data that any reader of such a file takes.
+    for (flags, header) in [
+        ("--format aof-rdb-preamble", "REDIS0008"),
+        ("--format aof-rdb-preamble --for redis-6.2", "REDIS0009"),
+        ("--format aof-rdb-preamble --for valkey-9.0", "VALKEY080"),
+    ] {
+        done(split(&format!("--nodes 2 {flags}"), &[&three], &dir)).unwrap();
+        for n in [1, 2] {
+            let file = fs::read(dir.join(format!("aof-{n}"))).unwrap();
+            let (rdb, behind) = rdb_and_rest(&file);
+            assert!(rdb.starts_with(header.as_bytes()), "{flags}");
+            assert_eq!(behind.is_empty(), n == 1);
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    done(split("--nodes 1 --format appendonlydir", &[&three], &dir)).unwrap();
+    assert!(
+        fs::read(at(1, "1.base.rdb"))
+            .unwrap()
+            .starts_with(b"REDIS0010")
+    );
+    fs::remove_dir_all(&dir).unwrap();
+    // And of a base alone an RDB file.
+    let base = support::scratch("split-log-base-only.rdb", rdb);
+    done(split("--nodes 1 --format rdb", &[&base], &dir)).unwrap();
+    assert_eq!(keys_in(&dir.join("rdb-1")), ["bar", "foo"]);
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// No server writes such a directory. Its keys must not overtake the commands before them.
+#[test]
+fn rdb_data_behind_commands() {
+    let dir = absent("odd-directory");
+    fs::create_dir(&dir).unwrap();
+    let commands = log("odd-base", &["SELECT 0", "SET foo 1", "SET bar 1"]);
+    let rdb = small("odd-incr", &[vec![0xfe, 0], string("a", "1")]);
+    fs::copy(commands, dir.join("x.1.base.aof")).unwrap();
+    fs::copy(rdb, dir.join("x.1.incr.aof")).unwrap();
+    let text = "file x.1.base.aof seq 1 type b\nfile x.1.incr.aof seq 1 type i\n";
+    fs::write(dir.join("x.manifest"), text).unwrap();
+    let other = log("odd-other", &["SELECT 0", "SET other 1"]);
+    let to = absent("odd-to");
+    for format in ["aof-rdb-preamble", "appendonlydir"] {
+        for sources in [&[&*dir][..], &[&other, &dir]] {
+            let run = split(&format!("--nodes 2 --format {format}"), sources, &to);
+            fails(run, &to, 1, "RDB data behind commands of the same log");
+        }
+        // It is others' commands that stand before them.
+        let run = split(
+            &format!("--nodes 2 --format {format} --key a"),
+            &[&other, &dir],
+            &to,
+        );
+        done(run).unwrap();
+        fs::remove_dir_all(&to).unwrap();
+    }
+    done(split("--nodes 2", &[&dir], &to)).unwrap();
+    assert!(said(&to.join("aof-2")).contains(&"SET a 1".to_owned()));
+    fs::remove_dir_all(to).unwrap();
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Large logs: the same bytes for any number of threads and from a pipe, a command larger than any buffer counts once, and a thousand nodes
+/// with two files each need no more handles than there are.
+#[test]
+fn large_logs_behind_rdb_data() {
+    let rdb = fs::read(giant_file()).unwrap();
+    let large = "x".repeat(5 << 20);
+    let mut told: Vec<_> = (0..20_000).map(|i| format!("SET key:{i} {i}")).collect();
+    told.push(format!("SET large {large}"));
+    told.insert(0, "SELECT 0".to_owned());
+    let told: Vec<_> = told.iter().map(|t| &**t).collect();
+    let whole = with_rdb("large-1", &support::scratch("split-large.rdb", &rdb), &told);
+    let other: Vec<_> = (0..20_000).map(|i| format!("SET other:{i} {i}")).collect();
+    let other: Vec<_> = std::iter::once("SELECT 0")
+        .chain(other.iter().map(|t| &**t))
+        .collect();
+    let other = log("large-2", &other);
+    let tree = |dir: &Path| -> BTreeMap<String, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        for node in manifest(dir)["nodes"].as_array().unwrap() {
+            for file in [Some(node), node.get("incr")].into_iter().flatten() {
+                let name = file["file"].as_str().unwrap();
+                all.insert(name.to_owned(), fs::read(dir.join(name)).unwrap());
+            }
+        }
+        all
+    };
+    let (one, many, piped) = (absent("l-one"), absent("l-many"), absent("l-piped"));
+    for format in ["aof-rdb-preamble", "appendonlydir"] {
+        let flags = format!("--nodes 5 --format {format}");
+        done(split(&format!("{flags} --threads 1"), &[&whole], &one)).unwrap();
+        done(split(&format!("{flags} --threads 4"), &[&whole], &many)).unwrap();
+        let args = format!("split {flags} - -o");
+        let args = args.split(' ').map(OsString::from);
+        let args = args.chain([piped.clone().into()]);
+        done(rdbtool_reading(args, &fs::read(&whole).unwrap())).unwrap();
+        assert!(
+            tree(&one) == tree(&many) && tree(&one) == tree(&piped),
+            "{format}"
+        );
+        let commands = |dir: &Path| -> u64 {
+            let told = manifest(dir);
+            let nodes = told["nodes"].as_array().unwrap();
+            nodes.iter().filter_map(|n| n["commands"].as_u64()).sum()
+        };
+        assert_eq!(
+            (&manifest(&one)["keys"], commands(&one)),
+            (&20_002.into(), 20_001)
+        );
+        for dir in [&one, &many, &piped] {
+            fs::remove_dir_all(dir).unwrap();
+        }
+        let out = Command::new("sh")
+            .args(["-c", "ulimit -n 50; exec \"$@\"", "sh"])
+            .arg(env!("CARGO_BIN_EXE_rdbtool"))
+            .args(["split", "--nodes", "1000", "--format", format, "-o"])
+            .args([&one, &whole, &other])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{said}");
+        assert_eq!(
+            (&manifest(&one)["keys"], commands(&one)),
+            (&20_002.into(), 40_001)
+        );
+        let (mut keys, mut all) = (0, 0);
+        for (name, bytes) in tree(&one) {
+            let log = match name.ends_with(".incr.aof") {
+                true => &bytes,
+                false => {
+                    let (rdb, rest) = rdb_and_rest(&bytes);
+                    let mut scanner = rdbtool::rdb::scan::Scanner::new(rdb).unwrap();
+                    while let Some(item) = scanner.next_item().unwrap() {
+                        keys += usize::from(matches!(item, rdbtool::rdb::scan::Item::Key(_)));
+                    }
+                    rest
+                }
+            };
+            all += told_in(log).len();
+        }
+        assert_eq!((keys, all), (20_002, 40_001), "{format}");
+        fs::remove_dir_all(&one).unwrap();
+    }
 }

@@ -13,6 +13,7 @@ use rdbtool::rdb::release::Release;
 use rdbtool::seed::cluster::ask;
 use rdbtool::seed::survey::Survey;
 use rdbtool::seed::{Format, Seed};
+use rdbtool::sink::lanes::Written;
 use rdbtool::{Dump, ErrorKind, Progress, RdbError};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -129,9 +130,9 @@ Exit status:
 enum FormatArg {
     /// An append-only file of ordinary commands: for any release
     Aof,
-    /// An append-only file that is an RDB file, for 4.0 and newer: smaller, and faster to load
+    /// An append-only file that begins with RDB data, for 4.0 and newer: smaller, and faster to load
     AofRdbPreamble,
-    /// An RDB file
+    /// An RDB file, which has no place for the commands of a log
     Rdb,
     /// RESTORE commands, to be piped into running nodes
     Restore,
@@ -216,8 +217,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         ));
     }
     if !args.run.quiet {
-        let most = seeded.written.iter().map(|w| w.bytes).max().unwrap_or(0);
-        let all: u64 = seeded.written.iter().map(|w| w.bytes).sum();
+        let most = seeded.written.iter().map(Written::size).max().unwrap_or(0);
+        let all: u64 = seeded.written.iter().map(Written::size).sum();
         tell(&format!(
             "{}: {}, {}; the largest {}. {} tells how to go on",
             dir.display(),
@@ -360,6 +361,9 @@ fn told(e: RdbError) -> anyhow::Error {
         ErrorKind::Unsupported if e.what().contains("there are keys elsewhere") => {
             "--to-db 0 puts all of them there, --db 0 leaves the others out; from Valkey 9.0 on (--for valkey-9.0) clusters can have databases"
         }
+        ErrorKind::Unsupported if e.what().contains("holds keys, not commands") => {
+            "--format aof-rdb-preamble (4.0 and newer) and appendonlydir (7.0 and newer) have the keys as RDB and the commands behind them"
+        }
         ErrorKind::Conflict if e.offset().is_none() => {
             "--on-conflict skip keeps the first of the same name, replace the last"
         }
@@ -396,19 +400,34 @@ fn report(args: &Args, seed: &Seed, even: Option<&Topology>) -> anyhow::Result<O
 /// What each node would get.
 fn text(seed: &Seed, survey: &Survey, even: Option<&Topology>) -> String {
     let loads = survey.loads(&seed.topology);
-    let (keys, bytes) = loads
-        .iter()
-        .fold((0, 0), |(k, b), l| (k + l.keys, b + l.bytes));
+    let (keys, commands, bytes) = loads.iter().fold((0, 0, 0), |(k, c, b), l| {
+        (k + l.keys, c + l.commands, b + l.bytes)
+    });
+    // A log is told of as one.
+    let is_log = commands > 0;
+    let column = |text: &dyn std::fmt::Display| match is_log {
+        true => format!(" {:>12}", text.to_string()),
+        false => String::new(),
+    };
     let mut t = format!(
-        "{} for {}, {} of names and values in the file\n\n",
+        "{}{} for {}, {} of names and values in the file\n\n",
         count(keys, "key"),
+        match is_log {
+            true => format!(" and then {}", count(commands, "command")),
+            false => String::new(),
+        },
         count(loads.len() as u64, "node"),
         size(bytes)
     );
     let _ = writeln!(
         t,
-        "{:<18} {:<20} {:>12} {:>10} {:>7}  largest keys",
-        "file", "slots", "keys", "bytes", "of mean"
+        "{:<18} {:<20} {:>12}{} {:>10} {:>7}  largest keys",
+        "file",
+        "slots",
+        "keys",
+        column(&"commands"),
+        "bytes",
+        "of mean"
     );
     let mean = bytes as f64 / loads.len() as f64;
     let rows = seed.topology.nodes().iter().zip(seed.files());
@@ -423,9 +442,10 @@ fn text(seed: &Seed, survey: &Survey, even: Option<&Topology>) -> String {
             load.bytes as f64 / mean
         };
         let line = format!(
-            "{file:<18} {:<20} {:>12} {:>10} {:>7}  {}",
+            "{file:<18} {:<20} {:>12}{} {:>10} {:>7}  {}",
             node.slots.to_string(),
             load.keys,
+            column(&load.commands),
             size(load.bytes),
             format!("{of_mean:.3}"),
             largest.join(", ")
@@ -452,8 +472,12 @@ fn text(seed: &Seed, survey: &Survey, even: Option<&Topology>) -> String {
             let comma = if i > 0 { "," } else { "" };
             let _ = write!(
                 t,
-                "{comma} {slot} ({}, {})",
+                "{comma} {slot} ({}{}, {})",
                 count(load.keys, "key"),
+                match load.commands {
+                    0 => String::new(),
+                    n => format!(", {}", count(n, "command")),
+                },
                 size(load.bytes)
             );
         }

@@ -15,11 +15,12 @@
 //! in [`Losses`]. Not written: hints (sizes of tables, slots), and templates, whose hashes are written with the names in them.
 //!
 //! The file around the items is the caller's: [`write::header`] before them and
-//! [`write::file_end`] behind.
+//! [`write::file_end`] behind. The commands of a log are refused, unless the caller has a place for them ([`Rdb::with_log`]): then they go on as
+//! commands do.
 
 use super::compat::{self, Rewriter, Way};
 use super::loss::{Losses, Reason};
-use super::{Encode, Part};
+use super::{Encode, Part, replay};
 use crate::command::Command;
 use crate::cursor::Cursor;
 use crate::error::{RdbError, Result};
@@ -67,6 +68,16 @@ pub struct Rdb {
     /// What of the attributes of an entry is not kept.
     lost: Vec<Reason>,
     scratch: Scratch,
+    log: Option<Log>,
+}
+
+/// What becomes of the commands of a log.
+#[derive(Debug)]
+struct Log {
+    /// Who reads them.
+    release: Option<Release>,
+    /// Whether there were some before what is read now.
+    before: bool,
 }
 
 impl Rdb {
@@ -85,7 +96,44 @@ impl Rdb {
             noted: None,
             lost: Vec::new(),
             scratch: Scratch::new(),
+            log: None,
         }
+    }
+
+    /// Commands go on too, for servers of `release`, or whoever reads them: there is a place for them behind the RDB data. `before` says that there
+    /// were some already that belong before what is read now; then keys are refused, which would come before them.
+    #[must_use]
+    pub fn with_log(mut self, release: Option<Release>, before: bool) -> Self {
+        self.log = Some(Log { release, before });
+        self
+    }
+
+    /// Whether what is written now would have to stand behind commands.
+    #[inline]
+    fn follows_commands(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.before)
+    }
+
+    /// An item behind commands: those that tell of the file only may go.
+    #[cold]
+    fn item_behind(item: &Item<'_>) -> Result<()> {
+        match *item {
+            Item::Function { code } | Item::FunctionPreGa { code, .. } => {
+                Err(Self::behind(code.offset()))
+            }
+            Item::ModuleAux { offset, .. } | Item::SlotImport { offset, .. } => {
+                Err(Self::behind(offset))
+            }
+            Item::SelectDb(_) | Item::Aux { .. } | Item::Key(_) | Item::Hint | Item::End => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn behind(offset: u64) -> RdbError {
+        RdbError::unsupported(
+            offset,
+            "RDB data behind commands of the same log, where an RDB file has its keys before all of them: have them as commands (--format aof)",
+        )
     }
 
     /// Magic and version of the file that the items make, for a source with this header.
@@ -208,6 +256,7 @@ impl Encode for Rdb {
     fn item(&mut self, item: &Item<'_>, out: &mut Out<'_>) -> Result<()> {
         match *item {
             Item::SelectDb(db) => write::select_db(db, out),
+            _ if self.follows_commands() => return Self::item_behind(item),
             Item::Aux { name, value } => self.aux(&name, &value, out)?,
             Item::Function { code } => self.function(&code, out)?,
             Item::FunctionPreGa { name, engine, code } => {
@@ -250,6 +299,9 @@ impl Encode for Rdb {
 
     #[inline]
     fn entry(&mut self, e: &Entry<'_>, templates: &Templates, out: &mut Out<'_>) -> Result<()> {
+        if self.follows_commands() {
+            return Err(Self::behind(e.offset));
+        }
         self.lost.clear();
         let mut losses = Losses::default();
         match self.way(e)? {
@@ -270,14 +322,27 @@ impl Encode for Rdb {
         out.checkpoint()
     }
 
-    fn command(&mut self, command: &Command<'_>, _: &mut Out<'_>) -> Result<()> {
-        Err(command.refuse(
-            "an RDB file holds keys, not commands: load the log into a server and save there, or have it as commands (--format aof)",
-        ))
+    fn command(&mut self, command: &Command<'_>, out: &mut Out<'_>) -> Result<()> {
+        match &self.log {
+            Some(log) => replay::command(command, log.release, &mut self.losses, out),
+            None => Err(command.refuse(
+                "an RDB file holds keys, not commands: load the log into a server and save there, or have it as commands (--format aof)",
+            )),
+        }
+    }
+
+    fn annotation(&mut self, line: &[u8], out: &mut Out<'_>) -> Result<()> {
+        if let Some(log) = &self.log {
+            replay::annotation(line, log.release, &mut self.losses, out);
+        }
+        Ok(())
     }
 
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()> {
         let e = &part.entry;
+        if self.follows_commands() {
+            return Err(Self::behind(e.offset));
+        }
         let way = compat::way_in_parts(e.value_type, self.release);
         let mut losses = Losses::default();
         self.lost.clear();

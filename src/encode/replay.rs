@@ -7,6 +7,7 @@
 //!   HSET k f v g w           before 4.0                 HMSET k f v g w
 //!   anything else            a release without it       nothing: it is counted, and named
 //!   SET k v EX 100           any                        as it is: it is counted, since 100 seconds from when is not known
+//!   #TS:1795208898           before 7.0                 nothing: it is counted
 //! ```
 
 use crate::command::table::Keys;
@@ -31,6 +32,21 @@ pub(super) fn command(
     match release {
         None => command.write(out),
         Some(release) => for_release(command, release, losses, out),
+    }
+}
+
+/// Appends a time stamp: what is written is a log too. Servers before 7.0 do not load a log with any.
+pub(super) fn annotation(
+    line: &[u8],
+    release: Option<Release>,
+    losses: &mut Losses,
+    out: &mut Out<'_>,
+) {
+    match release {
+        Some(r) if !r.is_at_least((7, 0), (0, 0)) => {
+            losses.note(Reason::TimeStamps, 0, line.trim_ascii_end());
+        }
+        _ => out.raw(line),
     }
 }
 

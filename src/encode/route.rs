@@ -5,9 +5,10 @@
 //!   part         the same            | node | Part | ...  |    the last one: | node | End |
 //!   SELECTDB     nobody yet          | all  | Select | db |    each node is told when its next key comes
 //!   library ...  every node          | all  | Item | ...  |
+//!   command      see `log`           | node | Command | ...  |    its annotations: | all | Log |
 //! ```
 //!
-//! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart. `log` has the commands of a log.
+//! The frames are those of [`Out`]; [`Lanes`](crate::sink::lanes::Lanes) takes them apart.
 
 mod log;
 pub mod units;
@@ -47,6 +48,8 @@ pub struct Router<'t> {
     live: bool,
     /// Whether commands that cannot go anywhere are left out; or else they are errors.
     lenient: bool,
+    /// Whether the nodes' RDB data have a place behind them for the commands of a log.
+    log: bool,
 }
 
 impl<'t> Router<'t> {
@@ -64,6 +67,7 @@ impl<'t> Router<'t> {
             libraries_left_out: AtomicU64::new(0),
             live: false,
             lenient: false,
+            log: false,
         }
     }
 
@@ -77,6 +81,17 @@ impl<'t> Router<'t> {
     pub fn lenient(mut self, lenient: bool) -> Self {
         self.lenient = lenient;
         self
+    }
+
+    /// The nodes' RDB data have a place behind them for the commands of a log, as an append-only file has; or else these are errors.
+    pub fn with_log(mut self, log: bool) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Whether commands may come together with RDB data.
+    pub(crate) fn has_log(&self) -> bool {
+        self.log
     }
 
     /// The lane of a key: the number of the node that has its slot.
@@ -269,7 +284,7 @@ impl<E: Encode> Encode for Routed<'_, E> {
     }
 
     fn annotation(&mut self, line: &[u8], out: &mut Out<'_>) -> Result<()> {
-        out.open(EVERY, Kind::Item);
+        out.open(EVERY, Kind::Log);
         let r = self.inner.annotation(line, out);
         out.close();
         r

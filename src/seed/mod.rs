@@ -6,7 +6,15 @@
 //!                         manifest.json, NEXT-STEPS, nodes-1.conf ... ───────┘
 //!
 //!   DIR/  aof-1 aof-2 ...   or rdb-1, restore-1, appendonlydir-1/ ...     in the order of the topology's nodes
+//!
+//!   of a log               keys                                 commands
+//!     aof, restore         as commands                          behind them
+//!     aof-rdb-preamble     RDB data                             behind them
+//!     appendonlydir        appendonly.aof.1.base.rdb            appendonly.aof.1.incr.aof
+//!     rdb                  RDB data                             an error
 //! ```
+//!
+//! Where there are several logs, their keys are others', so that those of all may stand before the commands of any.
 //!
 //! Every file holds exactly its node's slots, so that nothing is left to be moved when the cluster has started.
 
@@ -14,6 +22,7 @@ pub mod cluster;
 mod steps;
 pub mod survey;
 
+use crate::aof::manifest::{Listed, Manifest, Use};
 use crate::cluster::topology::Topology;
 use crate::dump::{self, Dump, Dumped};
 use crate::encode::route::{Router, refusal};
@@ -22,11 +31,11 @@ use crate::filter::OnConflict;
 use crate::ndjson::escape;
 use crate::out::Out;
 use crate::pipeline::{self, OnError, Options, Progress};
-use crate::rdb::header::Header;
+use crate::rdb::header::{Dialect, Header};
 use crate::rdb::release::Release;
 use crate::sink::Count;
 use crate::sink::dir::NewDir;
-use crate::sink::lanes::{Lanes, Shape, Written};
+use crate::sink::lanes::{Behind, Lanes, Shape, Written};
 use crate::source::Source;
 use serde_json::json;
 use std::fs::File;
@@ -41,7 +50,7 @@ pub enum Format {
     /// An append-only file of ordinary commands. Any release takes it.
     #[default]
     Aof,
-    /// An append-only file that is an RDB file: what the releases of 4.0 to 6.2 write themselves when they rewrite theirs.
+    /// An append-only file that begins with RDB data: what the releases of 4.0 to 6.2 write themselves when they rewrite theirs.
     AofRdbPreamble,
     /// An RDB file.
     Rdb,
@@ -77,8 +86,11 @@ impl Format {
 /// The file whose presence says that a directory was made here.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The one data file of a directory of append-only files.
+/// The keys in a directory of append-only files.
 const BASE: &str = "appendonly.aof.1.base.rdb";
+
+/// The commands of a log in one.
+const INCR: &str = "appendonly.aof.1.incr.aof";
 
 /// Values larger than this come as commands where others come as RESTORE.
 const BIG_KEY: u64 = 64 << 20;
@@ -164,6 +176,7 @@ impl Seed {
         Router::new(&self.topology, self.databases, skip)
             .live(self.format == Format::Restore)
             .lenient(self.dump.on_error == OnError::Skip)
+            .with_log(self.format != Format::Rdb)
     }
 
     /// Adds up what is in the sources: keys and bytes by slot and node.
@@ -258,7 +271,10 @@ impl Seed {
         let header = OnceLock::new();
         let router = self.router();
         let twice = Twice::new(dir.partial().join(TWICE));
-        let mut lanes = Lanes::create(self.paths(dir.partial())?, self.shape(&header))?;
+        let several = sources.iter().filter(|s| !s.continues()).count() > 1;
+        let paths = self.paths(dir.partial())?;
+        let behind = self.behind(&paths, several);
+        let mut lanes = Lanes::create(paths, self.shape(&header), behind)?;
         let to = Arc::clone(&twice);
         let dumped = self.dumper().routed(
             sources,
@@ -276,6 +292,9 @@ impl Seed {
             return Err(twice.keep(path, dumped.left_out));
         }
         let mut written = lanes.finish()?;
+        if self.format == Format::AppendOnlyDir {
+            written.iter().try_for_each(list)?;
+        }
         let plan = steps::Plan {
             seed: self,
             written: &written,
@@ -290,8 +309,11 @@ impl Seed {
         let manifest = self.manifest(&names, &written, dumped.left_out);
         put(&dir.partial().join(MANIFEST), manifest.as_bytes())?;
         for w in &mut written {
-            if let Ok(below) = w.path.strip_prefix(dir.partial()) {
-                w.path = path.join(below);
+            let apart = w.apart.as_mut().map(|a| &mut a.path);
+            for at in [Some(&mut w.path), apart].into_iter().flatten() {
+                if let Ok(below) = at.strip_prefix(dir.partial()) {
+                    *at = path.join(below);
+                }
             }
         }
         dir.commit()?;
@@ -313,23 +335,51 @@ impl Seed {
                 let named =
                     |e| RdbError::io("cannot create", e).with_file(&dir.display().to_string());
                 std::fs::create_dir(&dir).map_err(named)?;
-                let manifest = format!("file {BASE} seq 1 type b\n");
-                put(&dir.join("appendonly.aof.manifest"), manifest.as_bytes())?;
                 Ok(dir.join(BASE))
             })
             .collect()
     }
 
+    /// Where the commands of a log go, or of several.
+    fn behind(&self, paths: &[PathBuf], several: bool) -> Behind {
+        match self.format {
+            Format::AppendOnlyDir => {
+                Behind::Apart(paths.iter().map(|p| p.with_file_name(INCR)).collect())
+            }
+            // The keys of one log come before its commands; those of another come after them.
+            Format::AofRdbPreamble if several => {
+                let waiting = paths.iter().map(|p| p.with_extension("commands"));
+                Behind::Late(waiting.collect())
+            }
+            _ => Behind::Here,
+        }
+    }
+
     fn shape<'h>(&self, header: &'h OnceLock<Header>) -> Shape<'h> {
+        // Of commands alone nobody can tell who wrote them. RDB data without keys are the same in any version: so that of the first release that
+        // reads such a file.
+        let or = |version| {
+            let least = Header {
+                dialect: Dialect::Redis,
+                version,
+            };
+            self.dump.release.map_or(least, Release::header)
+        };
         match self.format {
             Format::Aof | Format::Restore => Shape::Commands,
-            Format::Rdb => Shape::Rdb { header, mark: None },
+            Format::Rdb => Shape::Rdb {
+                header,
+                or: Header::NEWEST,
+                mark: None,
+            },
             Format::AofRdbPreamble => Shape::Rdb {
                 header,
+                or: or(8),
                 mark: Some("aof-preamble"),
             },
             Format::AppendOnlyDir => Shape::Rdb {
                 header,
+                or: or(10),
                 mark: Some("aof-base"),
             },
         }
@@ -352,6 +402,13 @@ impl Seed {
                 if self.format == Format::AppendOnlyDir {
                     line["file"] = json!(format!("{file}/{BASE}"));
                 }
+                if let Some(incr) = &w.apart {
+                    line["incr"] = json!({
+                        "file": format!("{file}/{INCR}"),
+                        "bytes": incr.bytes,
+                        "cksum": incr.cksum,
+                    });
+                }
                 if node.address.is_some() {
                     line["address"] = json!(node.to_string());
                 }
@@ -367,12 +424,29 @@ impl Seed {
             "for": self.dump.release.map(|r| r.to_string()),
             "sources": sources,
             "keys": written.iter().map(|w| w.keys).sum::<u64>(),
-            "bytes": written.iter().map(|w| w.bytes).sum::<u64>(),
+            "bytes": written.iter().map(Written::size).sum::<u64>(),
             "left_out": left_out,
             "nodes": nodes,
         });
         format!("{manifest:#}\n")
     }
+}
+
+/// Writes the manifest of a node's directory.
+fn list(w: &Written) -> Result<()> {
+    let listed = |name: &str, what| Listed {
+        name: name.as_bytes().to_vec(),
+        seq: 1,
+        what,
+        start_offset: None,
+        end_offset: None,
+    };
+    let mut files = vec![listed(BASE, Use::Base)];
+    if w.apart.is_some() {
+        files.push(listed(INCR, Use::Incr));
+    }
+    let path = w.path.with_file_name("appendonly.aof.manifest");
+    put(&path, &Manifest { files }.write())
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -9,7 +9,7 @@
 //! Neither is `redis-cli --cluster create`: that deals the ranges out by host, one node of each in turn, so that a file need not
 //! belong to the node of its number; and it wants three masters.
 
-use super::{BASE, Format, MANIFEST, Seed, Written};
+use super::{BASE, Format, INCR, MANIFEST, Seed, Written};
 use crate::error::{ErrorKind, RdbError, Result};
 use crate::rdb::release::Engine;
 use std::fmt::Write as _;
@@ -164,7 +164,7 @@ impl Plan<'_> {
                 file.clone(),
                 slots,
                 w.keys.to_string(),
-                w.bytes.to_string(),
+                w.size().to_string(),
                 at,
             ];
             let _ = writeln!(t, "{}", columns(row));
@@ -186,7 +186,11 @@ impl Plan<'_> {
             Format::Rdb => format!("{stem}-K as DIR/dump.rdb (the name of `dbfilename`)"),
             Format::AppendOnlyDir => format!(
                 "the directory {stem}-K as DIR/appendonlydir (the name of `appenddirname`; the names in it are those of the default\n\
-                 `appendfilename`, appendonly.aof: {BASE} and a manifest)"
+                 `appendfilename`, appendonly.aof: {BASE}{} and a manifest)",
+                match self.written.iter().any(|w| w.apart.is_some()) {
+                    true => format!(",\n{INCR} with the commands,"),
+                    false => String::new(),
+                }
             ),
             Format::Restore => String::new(),
         };
@@ -454,6 +458,7 @@ mod tests {
             keys: 2,
             commands: 0,
             cksum: 1,
+            apart: None,
         };
         let plan = Plan {
             seed,

@@ -20,6 +20,8 @@ const LARGEST: usize = 3;
 pub struct Load {
     /// How many keys.
     pub keys: u64,
+    /// How many commands of a log, each counted once, with its first key. Those without keys are not counted.
+    pub commands: u64,
     /// How many bytes.
     pub bytes: u64,
 }
@@ -27,6 +29,7 @@ pub struct Load {
 impl Load {
     fn add(&mut self, other: Load) {
         self.keys += other.keys;
+        self.commands += other.commands;
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
@@ -96,7 +99,7 @@ impl Survey {
     /// The slots with the most bytes, which no split makes smaller.
     pub fn heaviest(&self, n: usize) -> Vec<(u16, Load)> {
         let mut slots: Vec<_> = (0..SLOTS).zip(self.slots.iter().copied()).collect();
-        slots.retain(|(_, l)| l.keys > 0);
+        slots.retain(|(_, l)| l.keys + l.commands > 0);
         slots.sort_by_key(|(slot, l)| (std::cmp::Reverse(l.bytes), *slot));
         slots.truncate(n);
         slots
@@ -139,7 +142,11 @@ impl Encode for Surveyor<'_> {
         let bytes = (key.len() + e.body.len()) as u64;
         let survey = &mut self.survey;
         if let Some(load) = survey.slots.get_mut(usize::from(slot)) {
-            load.add(Load { keys: 1, bytes });
+            load.add(Load {
+                keys: 1,
+                commands: 0,
+                bytes,
+            });
         }
         *survey.databases.entry(e.db).or_default() += 1;
         let node = usize::from(self.topology.owner(slot));
@@ -164,7 +171,11 @@ impl Encode for Surveyor<'_> {
             return Ok(());
         };
         let bytes = c.raw.bytes().len() as u64;
-        load.add(Load { keys: 0, bytes });
+        load.add(Load {
+            keys: 0,
+            commands: 1,
+            bytes,
+        });
         *self.survey.databases.entry(c.db).or_default() += 1;
         Ok(())
     }
@@ -181,13 +192,19 @@ mod tests {
     #[test]
     fn loads_and_skew() {
         let mut survey = Survey::new(2);
-        survey.slots[0] = Load { keys: 3, bytes: 30 };
-        survey.slots[16383] = Load { keys: 1, bytes: 10 };
+        let load = |keys, commands, bytes| Load {
+            keys,
+            commands,
+            bytes,
+        };
+        survey.slots[0] = load(3, 0, 30);
+        survey.slots[16383] = load(0, 2, 10);
         let even = Topology::even(2);
         let loads = survey.loads(&even);
-        assert_eq!((loads[0].bytes, loads[1].keys), (30, 1));
+        assert_eq!((loads[0].bytes, loads[1].commands), (30, 2));
         assert_eq!(survey.skew(&even), 1.5);
-        assert_eq!(survey.heaviest(1), [(0, Load { keys: 3, bytes: 30 })]);
+        assert_eq!(survey.heaviest(1), [(0, load(3, 0, 30))]);
+        assert_eq!(survey.heaviest(9)[1], (16383, load(0, 2, 10)));
         assert_eq!(Survey::new(2).skew(&even), 1.0);
     }
 }

@@ -11,6 +11,16 @@
 //! Each file has a beginning, a database and an end of its own, as files of its shape have them. A file is told of a database when
 //! its next key comes, so that a thousand of them are not told of what they have no keys in.
 //!
+//! Commands of a log stand behind RDB data:
+//!
+//! ```text
+//!   | 0 K .. | 0 C .. | 1 C .. | 0 K .. |
+//!
+//!   Behind::Here     | header key end  SELECT 0  command |      ends with the first command; no key may follow it
+//!   Behind::Late     | header key key end  SELECT 0  command |  the commands wait in a second file, which goes in the end
+//!   Behind::Apart    | header key key end |    | SELECT 0  command |
+//! ```
+//!
 //! Memory and handles are bounded, however many files there are: each lane has its share of some MiB of buffers, and of the files those that were
 //! opened last are open.
 
@@ -32,7 +42,7 @@ use crate::resp;
 use crc_fast::{CrcAlgorithm::Crc32Cksum, Digest};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -48,13 +58,38 @@ const OPEN: usize = 400;
 pub enum Shape<'h> {
     /// Commands.
     Commands,
-    /// An RDB file. Its header is known once the first source has been looked at.
+    /// An RDB file. Its header is known once the first source that has one has been looked at.
     Rdb {
         /// Magic and version.
         header: &'h OnceLock<Header>,
+        /// The same if no source has any.
+        or: Header,
         /// An aux field to begin with, which is given the value 1.
         mark: Option<&'static str>,
     },
+}
+
+/// Where the commands of a log go that come to RDB files.
+#[derive(Debug, Default)]
+pub enum Behind {
+    /// Into the same file, whose RDB data end with the first of them: no key may come to a lane after a command.
+    #[default]
+    Here,
+    /// The same, but keys may come after commands, and stand before them: these wait in files of their own, one a lane, until the end.
+    Late(Vec<PathBuf>),
+    /// Into files of their own, one a lane. Those that get none are not made.
+    Apart(Vec<PathBuf>),
+}
+
+/// A file with commands of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apart {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its checksum.
+    pub cksum: u32,
 }
 
 /// What has been written to a file.
@@ -70,13 +105,27 @@ pub struct Written {
     pub commands: u64,
     /// Its checksum: what POSIX `cksum` prints first.
     pub cksum: u32,
+    /// The file that the commands are in, if that is another.
+    pub apart: Option<Apart>,
+}
+
+impl Written {
+    /// Bytes of all that the lane has got.
+    pub fn size(&self) -> u64 {
+        self.bytes + self.apart.as_ref().map_or(0, |a| a.bytes)
+    }
 }
 
 /// Files, one a lane.
 #[derive(Debug)]
 pub struct Lanes<'h> {
     shape: Shape<'h>,
+    /// As many as keys go to, and behind them as many again if commands go to others.
     lanes: Vec<Lane>,
+    /// How many keys go to.
+    count: usize,
+    /// Whether commands have files of their own only until the end.
+    late: bool,
     /// The numbers of those whose files are open, the longest open first.
     open: VecDeque<usize>,
     /// Bytes of one buffer.
@@ -94,6 +143,10 @@ const NONE: u64 = u64::MAX;
 struct Lane {
     /// The database of its last key. If it has one, it has begun.
     db: u64,
+    /// Whether it is in RDB data.
+    is_rdb: bool,
+    /// Whether these have ended, so that no key may come.
+    ended: bool,
     keys: u64,
     commands: u64,
     buffer: Vec<u8>,
@@ -107,33 +160,33 @@ struct Lane {
 }
 
 impl<'h> Lanes<'h> {
-    /// Creates files, which must not be there, in directories that are.
-    pub fn create(paths: Vec<PathBuf>, shape: Shape<'h>) -> Result<Self> {
-        let room = (BUFFERS / paths.len().max(1)).clamp(BUFFER.0, BUFFER.1);
+    /// Creates files, which must not be there, in directories that are. Where commands go matters for RDB files only.
+    pub fn create(paths: Vec<PathBuf>, shape: Shape<'h>, behind: Behind) -> Result<Self> {
+        let is_rdb = matches!(shape, Shape::Rdb { .. });
+        let (count, late) = (paths.len(), matches!(behind, Behind::Late(_)));
+        let behind = match behind {
+            Behind::Late(paths) | Behind::Apart(paths) if is_rdb => paths,
+            _ => Vec::new(),
+        };
+        let all = count + behind.len();
         let mut lanes = Lanes {
             shape,
-            lanes: Vec::new(),
+            lanes: Vec::with_capacity(all),
+            count,
+            late,
             open: VecDeque::new(),
-            room,
+            room: (BUFFERS / all.max(1)).clamp(BUFFER.0, BUFFER.1),
             db: 0,
             begun: false,
         };
         for path in paths {
             let number = lanes.lanes.len();
-            lanes.lanes.push(Lane {
-                path,
-                file: None,
-                created: false,
-                buffer: Vec::new(),
-                db: NONE,
-                keys: 0,
-                commands: 0,
-                bytes: 0,
-                crc: 0,
-                cksum: Digest::new(Crc32Cksum),
-            });
+            lanes.lanes.push(Lane::new(path, is_rdb));
             lanes.open(number)?;
         }
+        // Made when something comes.
+        let behind = behind.into_iter().map(|path| Lane::new(path, false));
+        lanes.lanes.extend(behind);
         Ok(lanes)
     }
 
@@ -205,11 +258,10 @@ impl<'h> Lanes<'h> {
         if self.lanes.get(number).is_some_and(|l| l.file.is_none()) {
             self.open(number)?;
         }
-        let is_rdb = matches!(self.shape, Shape::Rdb { .. });
         let Some(lane) = self.lanes.get_mut(number) else {
             return Err(broken());
         };
-        if is_rdb {
+        if lane.is_rdb {
             lane.crc = crc64::combine(lane.crc, crc64::checksum(bytes), bytes.len() as u64);
         }
         lane.cksum.update(bytes);
@@ -260,16 +312,16 @@ impl<'h> Lanes<'h> {
         }
         let mut out = Out::new();
         match shape {
-            Shape::Commands => {
-                resp::write::command(&[b"SELECT", b"0"], &mut out);
-                lane.db = 0;
-            }
-            Shape::Rdb { header, mark } => {
-                let header = header.get().copied().unwrap_or(Header::NEWEST);
+            Shape::Rdb { header, or, mark } if lane.is_rdb => {
+                let header = header.get().copied().unwrap_or(or);
                 out.lit(&rdb::header(header));
                 if let Some(mark) = mark.filter(|_| header.version >= 7) {
                     rdb::aux(mark.as_bytes(), b"1", &mut out);
                 }
+            }
+            _ => {
+                resp::write::command(&[b"SELECT", b"0"], &mut out);
+                lane.db = 0;
             }
         }
         lane.buffer.extend_from_slice(out.as_bytes());
@@ -290,29 +342,105 @@ impl<'h> Lanes<'h> {
     fn change_db(&mut self, number: usize) -> Result<()> {
         self.begin(number)?;
         let db = self.db;
-        if self.lanes.get(number).is_some_and(|l| l.db == db) {
+        let Some(lane) = self.lanes.get_mut(number) else {
+            return Err(broken());
+        };
+        if lane.db == db {
             return Ok(());
         }
+        lane.db = db;
         let mut out = Out::new();
-        match self.shape {
-            Shape::Commands => {
-                resp::write::command(&[b"SELECT", db.to_string().as_bytes()], &mut out);
-            }
-            Shape::Rdb { .. } => rdb::select_db(db, &mut out),
-        }
-        if let Some(lane) = self.lanes.get_mut(number) {
-            lane.db = db;
+        match lane.is_rdb {
+            true => rdb::select_db(db, &mut out),
+            false => resp::write::command(&[b"SELECT", db.to_string().as_bytes()], &mut out),
         }
         self.append(number, out.as_bytes())
     }
 
+    /// Where commands for a lane go. Its RDB data end, if that is the same file.
+    #[inline]
+    fn behind(&mut self, number: usize) -> Result<usize> {
+        if self.lanes.len() > self.count {
+            return Ok(number + self.count);
+        }
+        if self.lanes.get(number).is_some_and(|l| l.is_rdb) {
+            self.end_rdb(number)?;
+        }
+        Ok(number)
+    }
+
     /// A command goes to a lane.
-    fn command(&mut self, number: usize) -> Result<()> {
+    fn command(&mut self, number: usize, bytes: &[u8]) -> Result<()> {
+        let number = self.behind(number)?;
         self.key(number)?;
         if let Some(lane) = self.lanes.get_mut(number) {
             lane.commands += 1;
         }
+        self.append(number, bytes)
+    }
+
+    /// What stands among the commands of a lane.
+    fn log(&mut self, number: usize, bytes: &[u8]) -> Result<()> {
+        let number = self.behind(number)?;
+        self.append(number, bytes)
+    }
+
+    /// The end of a lane's RDB data.
+    fn end_rdb(&mut self, number: usize) -> Result<()> {
+        self.begin(number)?;
+        self.flush(number)?;
+        if let Shape::Rdb { header, or, .. } = self.shape {
+            let header = header.get().copied().unwrap_or(or);
+            let crc = self.lanes.get(number).map_or(0, |l| l.crc);
+            self.direct(number, &rdb::file_end(crc, header))?;
+        }
+        if let Some(lane) = self.lanes.get_mut(number) {
+            (lane.is_rdb, lane.ended) = (false, true);
+            // What reads the commands begins anew.
+            lane.db = NONE;
+        }
         Ok(())
+    }
+
+    /// Whether something may come to a lane that stands before its commands.
+    fn may_come(&self, number: usize) -> Result<()> {
+        match self.lanes.get(number) {
+            Some(lane) if !lane.ended => Ok(()),
+            _ => Err(broken()),
+        }
+    }
+
+    /// The commands that have waited for the end of a lane's RDB data.
+    fn join(&mut self, number: usize) -> Result<()> {
+        let Some(from) = self.lanes.get_mut(number + self.count) else {
+            return Err(broken());
+        };
+        let (path, last) = (from.path.clone(), std::mem::take(&mut from.buffer));
+        if from.bytes == 0 && last.is_empty() {
+            return Ok(());
+        }
+        from.file = None;
+        let has_file = from.bytes > 0;
+        self.end_rdb(number)?;
+        if has_file {
+            // One more file needs a handle, and only two are needed from now on.
+            while !self.open.is_empty() {
+                self.close_oldest();
+            }
+            let named = |e| RdbError::io("cannot read", e).with_file(&path.display().to_string());
+            let mut file = File::open(&path).map_err(named)?;
+            let mut buffer = vec![0; self.room];
+            loop {
+                match file.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => self.direct(number, buffer.get(..n).unwrap_or_default())?,
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(named(e)),
+                }
+            }
+            std::fs::remove_file(&path).map_err(named)?;
+        }
+        self.direct(number, &last)
     }
 
     fn count(&mut self, number: usize) {
@@ -328,6 +456,7 @@ impl<'h> Lanes<'h> {
         if kind == Kind::Key
             && let Some(to) = self.lanes.get_mut(number)
             && to.db == self.db
+            && !to.ended
             && to.buffer.len() + bytes.len() <= self.room
         {
             to.keys += 1;
@@ -336,10 +465,12 @@ impl<'h> Lanes<'h> {
         }
         match kind {
             Kind::Key => {
+                self.may_come(number)?;
                 self.key(number)?;
                 self.count(number);
             }
             Kind::Part => {
+                self.may_come(number)?;
                 self.key(number)?;
                 self.begun = true;
             }
@@ -355,47 +486,90 @@ impl<'h> Lanes<'h> {
                 return Ok(());
             }
             Kind::Command if lane == EVERY => {
-                for n in 0..self.lanes.len() {
-                    self.command(n)?;
-                    self.append(n, bytes)?;
-                }
-                return Ok(());
+                return (0..self.count).try_for_each(|n| self.command(n, bytes));
             }
-            Kind::Command => self.command(number)?,
+            Kind::Command => return self.command(number, bytes),
+            Kind::Log if lane == EVERY => {
+                return (0..self.count).try_for_each(|n| self.log(n, bytes));
+            }
+            Kind::Log => return self.log(number, bytes),
             Kind::More | Kind::Item if lane == EVERY => {
-                return (0..self.lanes.len()).try_for_each(|n| self.append(n, bytes));
+                return (0..self.count).try_for_each(|n| {
+                    self.may_come(n)?;
+                    self.append(n, bytes)
+                });
             }
-            Kind::More | Kind::Item => {}
+            Kind::More | Kind::Item => self.may_come(number)?,
         }
         self.append(number, bytes)
     }
 
     /// Ends all files. What they hold is then whole.
     pub fn finish(mut self) -> Result<Vec<Written>> {
-        let mut written = Vec::with_capacity(self.lanes.len());
-        for number in 0..self.lanes.len() {
+        let mut written = Vec::with_capacity(self.count);
+        for number in 0..self.count {
+            let mut behind = None;
+            if self.lanes.len() > self.count {
+                match self.late {
+                    true => self.join(number)?,
+                    false => self.flush(number + self.count)?,
+                }
+                self.close(number + self.count);
+                behind = self.lanes.get(number + self.count);
+            }
+            let commands = behind.map_or(0, |l| l.commands);
+            let apart = behind.filter(|l| !self.late && l.bytes > 0);
+            let apart = apart.map(|l| Apart {
+                path: l.path.clone(),
+                bytes: l.bytes,
+                cksum: cksum(&l.cksum, l.bytes),
+            });
             self.begin(number)?;
             self.flush(number)?;
-            if let Shape::Rdb { header, .. } = self.shape {
-                let header = header.get().copied().unwrap_or(Header::NEWEST);
-                let crc = self.lanes.get(number).map_or(0, |l| l.crc);
-                self.direct(number, &rdb::file_end(crc, header))?;
+            if self.lanes.get(number).is_some_and(|l| l.is_rdb) {
+                self.end_rdb(number)?;
             }
-            let Some(lane) = self.lanes.get_mut(number) else {
+            self.close(number);
+            let Some(lane) = self.lanes.get(number) else {
                 return Err(broken());
             };
-            if lane.file.take().is_some() {
-                self.open.retain(|&n| n != number);
-            }
             written.push(Written {
                 path: lane.path.clone(),
                 bytes: lane.bytes,
                 keys: lane.keys,
-                commands: lane.commands,
+                commands: lane.commands + commands,
                 cksum: cksum(&lane.cksum, lane.bytes),
+                apart,
             });
         }
         Ok(written)
+    }
+
+    fn close(&mut self, number: usize) {
+        if let Some(lane) = self.lanes.get_mut(number)
+            && lane.file.take().is_some()
+        {
+            self.open.retain(|&n| n != number);
+        }
+    }
+}
+
+impl Lane {
+    fn new(path: PathBuf, is_rdb: bool) -> Lane {
+        Lane {
+            path,
+            file: None,
+            created: false,
+            buffer: Vec::new(),
+            db: NONE,
+            is_rdb,
+            ended: false,
+            keys: 0,
+            commands: 0,
+            bytes: 0,
+            crc: 0,
+            cksum: Digest::new(Crc32Cksum),
+        }
     }
 }
 
@@ -452,7 +626,7 @@ mod tests {
     fn each_file_has_its_database() {
         let dir = dir("databases");
         let paths = (0..3).map(|n| dir.join(n.to_string())).collect();
-        let mut lanes = Lanes::create(paths, Shape::Commands).unwrap();
+        let mut lanes = Lanes::create(paths, Shape::Commands, Behind::Here).unwrap();
         let mut out = Out::new();
         put(&mut out, EVERY, Kind::Item, b"library;");
         put(&mut out, 0, Kind::Key, b"a;");
@@ -499,9 +673,10 @@ mod tests {
         let header = OnceLock::from(Header::read(b"REDIS0011").unwrap());
         let shape = Shape::Rdb {
             header: &header,
+            or: Header::NEWEST,
             mark: Some("aof-base"),
         };
-        let mut lanes = Lanes::create(paths, shape).unwrap();
+        let mut lanes = Lanes::create(paths, shape, Behind::Here).unwrap();
         for round in 0..4u8 {
             for lane in 0..n as u16 {
                 let mut out = Out::new();
@@ -529,11 +704,107 @@ mod tests {
         std::fs::remove_dir_all(dir).unwrap();
     }
 
+    /// RDB data, whole and with a right checksum, and what stands behind them.
+    fn taken_apart(file: &[u8]) -> (Header, usize, &[u8]) {
+        let mut items = crate::rdb::scan::Scanner::new(file).unwrap();
+        let mut keys = 0;
+        while let Some(item) = items.next_item().unwrap() {
+            keys += usize::from(matches!(item, crate::rdb::scan::Item::Key(_)));
+        }
+        // The first end there is: no value has such a byte.
+        let end = file.iter().position(|&b| b == 0xff).unwrap() + 1;
+        let (crc, rest) = file[end..].split_first_chunk::<8>().unwrap();
+        assert_eq!(crc64::checksum(&file[..end]), u64::from_le_bytes(*crc));
+        (Header::read(file).unwrap(), keys, rest)
+    }
+
+    #[test]
+    fn commands_behind_rdb_data() {
+        let dir = dir("behind");
+        let key = |name: u8| [&b"\x00\x01"[..], &[name], b"\x01v"].concat();
+        let select = |n| format!("*2\r\n$6\r\nSELECT\r\n$1\r\n{n}\r\n");
+        // More than a buffer, so that a file is needed to wait in.
+        let much = "m".repeat(3 * BUFFER.1);
+        let header = OnceLock::new();
+        let least = Header::read(b"REDIS0008").unwrap();
+        let shape = Shape::Rdb {
+            header: &header,
+            or: least,
+            mark: Some("aof-preamble"),
+        };
+        let paths = |stem: &str| (0..3).map(|n| dir.join(format!("{stem}-{n}"))).collect();
+        for name in ["here", "late", "apart"] {
+            let behind = match name {
+                "here" => Behind::Here,
+                "late" => Behind::Late(paths("late-waiting")),
+                _ => Behind::Apart(paths("apart-incr")),
+            };
+            let mut lanes = Lanes::create(paths(name), shape, behind).unwrap();
+            let mut out = Out::new();
+            put(&mut out, 0, Kind::Key, &key(b'a'));
+            put(&mut out, 0, Kind::Command, b"first;");
+            put(&mut out, EVERY, Kind::Select, &3u64.to_le_bytes());
+            put(&mut out, EVERY, Kind::Log, b"#1;");
+            put(&mut out, 0, Kind::Command, much.as_bytes());
+            put(&mut out, 0, Kind::Log, b";");
+            put(&mut out, 2, Kind::Command, b"third;");
+            lanes.write(out.as_bytes()).unwrap();
+            let mut out = Out::new();
+            put(&mut out, 0, Kind::Key, &key(b'b'));
+            put(&mut out, 1, Kind::Key, &key(b'c'));
+            let late = lanes.write(out.as_bytes());
+            assert_eq!(late.is_err(), name == "here");
+            let written = lanes.finish().unwrap();
+            let counts: Vec<_> = written.iter().map(|w| (w.keys, w.commands)).collect();
+            let late = usize::from(name != "here");
+            assert_eq!(counts, [(1 + late as u64, 2), (late as u64, 0), (0, 1)]);
+            // What stands among commands is of no database.
+            let begin = if name == "here" {
+                String::new()
+            } else {
+                select(0)
+            };
+            let want = [
+                format!("{}first;#1;{}{much};", select(0), select(3)),
+                format!("{begin}#1;"),
+                format!("{begin}#1;{}third;", select(3)),
+            ];
+            for (i, (w, want)) in written.iter().zip(&want).enumerate() {
+                let file = std::fs::read(&w.path).unwrap();
+                let (header, keys, rest) = taken_apart(&file);
+                assert_eq!((header, keys as u64), (least, counts[i].0));
+                assert_eq!(w.bytes, file.len() as u64);
+                let mut digest = Digest::new(Crc32Cksum);
+                digest.update(&file);
+                assert_eq!(w.cksum, cksum(&digest, w.bytes));
+                let commands = match &w.apart {
+                    None => rest.to_vec(),
+                    Some(a) => {
+                        assert!(rest.is_empty());
+                        let file = std::fs::read(&a.path).unwrap();
+                        let mut digest = Digest::new(Crc32Cksum);
+                        digest.update(&file);
+                        assert_eq!(a.bytes, file.len() as u64);
+                        assert_eq!(a.cksum, cksum(&digest, a.bytes));
+                        assert_eq!(w.size(), w.bytes + a.bytes);
+                        file
+                    }
+                };
+                assert!(commands == want.as_bytes(), "{name} {i}");
+                assert_eq!(w.apart.is_some(), name == "apart");
+            }
+        }
+        // Nothing that has waited is left.
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 3 + 3 + 6);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
     #[test]
     fn a_file_that_is_there_is_not_written_to() {
         let dir = dir("there");
         std::fs::write(dir.join("0"), "mine").unwrap();
-        assert!(Lanes::create(vec![dir.join("0")], Shape::Commands).is_err());
+        let mine = vec![dir.join("0")];
+        assert!(Lanes::create(mine, Shape::Commands, Behind::Here).is_err());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

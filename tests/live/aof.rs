@@ -13,6 +13,7 @@ use rdbtool::rdb::release::Engine;
 use super::chance::{Rng, seed};
 use super::commands::{digest, release, start_with, with_debug};
 use super::resp::{Client, Reply, cmd};
+use super::seed as clusters;
 use super::server::{Installed, Server, installed, newest, say};
 use super::support::{facts, for_each, json::Json, names, testdata};
 
@@ -62,6 +63,11 @@ fn damaged() -> Vec<Case> {
 
 /// The oldest installed server that is not older than the one that wrote a log, of the same line.
 fn server_for(case: &Case) -> Option<&'static Installed> {
+    server_from(case, (0, 0))
+}
+
+/// The same, and no older than a version of Redis.
+fn server_from(case: &Case, least: (u16, u16)) -> Option<&'static Installed> {
     let wants = release(&case.server);
     let mut all: Vec<_> = installed()?
         .iter()
@@ -69,6 +75,7 @@ fn server_for(case: &Case) -> Option<&'static Installed> {
             let r = release(&i.name);
             // What is installed as valkey-9 is some 9.x.
             r.engine == wants.engine
+                && r.is_at_least(least, (0, 0))
                 && (r.version >= wants.version
                     || r.engine == Engine::Valkey && r.version.0 == wants.version.0)
         })
@@ -250,6 +257,98 @@ fn split_logs_add_up() {
     if installed().is_some() {
         let split = split.into_inner();
         assert!(split >= 20, "{split} logs only");
+    }
+}
+
+/// The nodes' files as RDB data and commands: each is loaded by a server of its own, and together they have what a server makes of the log
+/// itself. Of database 0.
+#[test]
+fn split_logs_load() {
+    let all = cases();
+    let loaded = std::sync::Mutex::new(BTreeMap::new());
+    let formats = [("aof-rdb-preamble", (4, 0)), ("appendonlydir", (7, 0))];
+    let cases: Vec<_> = all
+        .iter()
+        .flat_map(|c| formats.map(|(f, least)| (c, f, least)))
+        .collect();
+    for_each(&cases, |&(case, format, least)| {
+        let Some(of) = server_from(case, least) else {
+            return;
+        };
+        let (_, log, said) = rdbtool(&["dump", "--db", "0"], &source(&case.dir));
+        // What goes from one database to another does not with one of them alone.
+        let (itself, _dir) = match said.contains("between a database") {
+            true => (start_with(of, &log), None),
+            false => {
+                let loaded = load_itself(of, case);
+                let (server, dir) =
+                    loaded.unwrap_or_else(|e| panic!("{} on {}: {e}", case.name, of.name));
+                (server, Some(dir))
+            }
+        };
+        let c = &mut itself.client();
+        for db in 1..16 {
+            cmd!(c, "SELECT", db.to_string());
+            cmd!(c, "FLUSHDB");
+        }
+        cmd!(c, "SELECT", "0");
+        let (want, keys) = (digest(c), cmd!(c, "DBSIZE").int());
+        let database = clusters::part_of_the_database(c);
+        for nodes in [1, 3] {
+            let what = format!("{} on {}, to {nodes} of {format}", case.name, of.name);
+            let dir = tempfile::tempdir().unwrap();
+            let seed = dir.path().join("seed");
+            let (n, to) = (nodes.to_string(), seed.to_str().unwrap());
+            let args = [
+                "split", "--db", "0", "--nodes", &n, "--format", format, "-o", to,
+            ];
+            let (status, _, said) = rdbtool(&args, &source(&case.dir));
+            if status == Some(1) {
+                let why = [
+                    "several nodes",
+                    "keys elsewhere",
+                    "names no key",
+                    "not known",
+                ];
+                assert!(why.iter().any(|w| said.contains(w)), "{what}: {said}");
+                continue;
+            }
+            assert!(matches!(status, Some(0 | 3)), "{what}: {said}");
+            let (mut sum, mut there) = ([0; 20], 0);
+            for node in 1..=nodes {
+                let dir = dir.path().join(format!("node-{node}"));
+                fs::create_dir(&dir).unwrap();
+                if format == "appendonlydir" {
+                    let from = seed.join(format!("appendonlydir-{node}"));
+                    fs::rename(from, dir.join("appendonlydir")).unwrap();
+                } else {
+                    let from = seed.join(format!("aof-{node}"));
+                    fs::rename(from, dir.join("appendonly.aof")).unwrap();
+                }
+                let mut settings = vec!["--dir", dir.to_str().unwrap(), "--appendonly", "yes"];
+                settings.extend(with_debug(of));
+                let server = Server::try_start(of, &settings, &[])
+                    .unwrap_or_else(|log| panic!("{what}: node {node}: {log}"));
+                let c = &mut server.client();
+                let n = cmd!(c, "DBSIZE").int();
+                if n > 0 {
+                    sum = clusters::xor(sum, clusters::xor(digest(c), database));
+                }
+                there += n;
+            }
+            if keys > 0 {
+                sum = clusters::xor(sum, database);
+            }
+            assert_eq!(there, keys, "{what}\n{said}");
+            assert!(sum == want, "{what}\n{said}");
+            *loaded.lock().unwrap().entry((format, nodes)).or_insert(0) += 1;
+        }
+    });
+    let loaded = loaded.into_inner().unwrap();
+    say(&format!("logs that were split and loaded: {loaded:?}"));
+    if installed().is_some() {
+        assert_eq!(loaded.len(), 4);
+        assert!(loaded.values().all(|&n| n >= 8), "{loaded:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rdbtool::aof::manifest::Manifest;
 use rdbtool::cluster::slot::slot;
 use rdbtool::cluster::topology::Topology;
 use rdbtool::cluster::topology::read::topology;
@@ -66,7 +67,7 @@ fn split(sources: &[PathBuf], args: &[&str], to: &Path) {
 
 type Digest = [u8; 20];
 
-fn xor(a: Digest, b: Digest) -> Digest {
+pub(super) fn xor(a: Digest, b: Digest) -> Digest {
     std::array::from_fn(|i| a[i] ^ b[i])
 }
 
@@ -77,7 +78,7 @@ fn digest(c: &mut Client) -> Digest {
 
 /// Part of the digest of a database stands for its number, once in each server that has keys. It is what remains of three sets of keys of
 /// which the third is the other two.
-fn part_of_the_database(c: &mut Client) -> Digest {
+pub(super) fn part_of_the_database(c: &mut Client) -> Digest {
     let mut all = Digest::default();
     for keys in [&["a"][..], &["b"], &["a", "b"]] {
         cmd!(c, "FLUSHALL");
@@ -101,6 +102,26 @@ struct Truth {
 
 /// Data of every type in one database; as one file, and as those of two masters that had half of the slots each.
 fn sources(of: &Installed, seed: &str) -> (Truth, PathBuf, [PathBuf; 2]) {
+    let (truth, whole, halves) = data(of, seed);
+    let halves = halves.map(|server| saved(of, &server));
+    (truth, saved(of, &whole), halves)
+}
+
+/// A copy of what a server has saved.
+fn saved(of: &Installed, server: &Server) -> PathBuf {
+    let name = format!(
+        "seed-{}-{}-{}.rdb",
+        of.name,
+        std::process::id(),
+        server.port()
+    );
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::copy(server.save(), &path).unwrap();
+    path
+}
+
+/// The servers that have such data: all of it, and half of the slots each.
+fn data(of: &Installed, seed: &str) -> (Truth, Server, [Server; 2]) {
     let server = Server::start(of, &with(of, &[]));
     let c = &mut server.client();
     let database = part_of_the_database(c);
@@ -120,15 +141,7 @@ fn sources(of: &Installed, seed: &str) -> (Truth, PathBuf, [PathBuf; 2]) {
         cmd!(c, "SET", format!("{{tag}}:{i}"), "1");
         cmd!(c, "SET", format!("many:{i}"), i.to_string());
     }
-    let file = |name: &str| {
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "seed-{}-{}-{name}.rdb",
-            of.name,
-            std::process::id()
-        ))
-    };
-    let whole = file("whole");
-    fs::copy(server.save(), &whole).unwrap();
+    let whole = fs::read(server.save()).unwrap();
     let truth = Truth {
         keys: cmd!(c, "KEYS", "*").strings(),
         digest: xor(digest(c), database),
@@ -136,18 +149,110 @@ fn sources(of: &Installed, seed: &str) -> (Truth, PathBuf, [PathBuf; 2]) {
         functions: server.since((7, 0), (0, 0)),
     };
     let halves = [0, 1].map(|half| {
-        let master = Server::start_on(of, &[], &fs::read(&whole).unwrap());
+        let master = Server::start_on(of, &with(of, &[]), &whole);
         let c = &mut master.client();
         for key in &truth.keys {
             if slot(key) / 8192 != half {
                 cmd!(c, "DEL", key);
             }
         }
-        let half = file(&format!("half-{half}"));
-        fs::copy(master.save(), &half).unwrap();
-        half
+        master
     });
-    (truth, whole, halves)
+    (truth, server, halves)
+}
+
+/// What a server writes into its log, behind what it has: all that is about keys in some slots.
+fn write_on(c: &mut Client, has: impl Fn(&[u8]) -> bool) {
+    let mut told: Vec<Vec<String>> = Vec::new();
+    let mut tell = |text: String| told.push(text.split(' ').map(str::to_owned).collect());
+    for i in 0..240 {
+        let key = format!("log:{i}");
+        tell(match i % 8 {
+            0 => format!("SET {key} {i}"),
+            1 => format!("RPUSH {key} a b {i}"),
+            2 => format!("ZADD {key} {i} a -1.5 b"),
+            3 => format!("HMSET {key} f {i} g 2"),
+            4 => format!("SADD {key} a b {i}"),
+            5 => format!("XADD {key} {i}-1 f v"),
+            6 => format!("INCRBY {key} {i}"),
+            _ => format!("APPEND {key} text"),
+        });
+        tell(format!("PEXPIREAT {key} {}", 9_000_000_000_000_i64 + i));
+        tell(format!("APPEND many:{i} more"));
+    }
+    for i in 0..30 {
+        tell(format!("DEL many:{i}"));
+        tell(format!("RENAME {{tag}}:{i} {{tag}}:renamed:{i}"));
+        tell("MULTI".to_owned());
+        tell(format!("INCR tx:{i}"));
+        tell(format!("LPUSH {{tx:{i}}}list {i}"));
+        tell("EXEC".to_owned());
+    }
+    tell("LTRIM {tag}:giant 10 -1".to_owned());
+    for argv in &told {
+        let (name, key) = (&argv[0], argv.get(1).map(String::as_bytes));
+        // A transaction of nobody's keys is not logged.
+        if key.is_none_or(&has) {
+            let reply = c.call(argv);
+            assert!(!matches!(reply, Reply::Error(_)), "{name}: {reply:?}");
+        }
+    }
+    // With keys of several nodes.
+    for name in ["MSET", "DEL"] {
+        let all: Vec<_> = (50..90).map(|i| format!("many:{i}")).collect();
+        let keys = all.iter().filter(|k| has(k.as_bytes()));
+        let mut argv = vec![name.to_owned()];
+        match name {
+            "MSET" => argv.extend(keys.flat_map(|k| [k.clone(), "again".to_owned()])),
+            _ => argv.extend(keys.filter(|k| k.ends_with('7')).cloned()),
+        }
+        c.must(&argv);
+    }
+}
+
+/// Has a server write a log: what it has, and then what is written on. Gives it as a directory, where it is one, and as one file.
+fn logged(
+    of: &Installed,
+    server: &Server,
+    has: impl Fn(&[u8]) -> bool,
+) -> (Option<PathBuf>, PathBuf) {
+    let c = &mut server.client();
+    cmd!(c, "CONFIG", "SET", "appendfsync", "always");
+    cmd!(c, "CONFIG", "SET", "aof-use-rdb-preamble", "yes");
+    cmd!(c, "CONFIG", "SET", "appendonly", "yes");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let info = cmd!(c, "INFO", "persistence").text();
+        if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0") {
+            assert!(info.contains("aof_last_bgrewrite_status:ok"), "{info}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{info}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    write_on(c, has);
+    let to = scratch(&format!("{}-log-{}", of.name, server.port()));
+    fs::create_dir(&to).unwrap();
+    let plain = to.join("plain.aof");
+    let from = server.dir().join("appendonlydir");
+    if !from.exists() {
+        fs::copy(server.dir().join("appendonly.aof"), &plain).unwrap();
+        return (None, plain);
+    }
+    let dir = to.join("appendonlydir");
+    fs::create_dir(&dir).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
+    }
+    let manifest = fs::read(dir.join("appendonly.aof.manifest")).unwrap();
+    let mut all = Vec::new();
+    for file in Manifest::read(&manifest).unwrap().loaded() {
+        let name = std::str::from_utf8(&file.name).unwrap();
+        all.extend(fs::read(dir.join(name)).unwrap());
+    }
+    fs::write(&plain, all).unwrap();
+    (Some(dir), plain)
 }
 
 /// Waits for a cluster to be well.
@@ -410,6 +515,78 @@ fn seeding(name: &str) {
     for file in one.iter().chain(&two) {
         fs::remove_file(file).unwrap();
     }
+}
+
+/// From logs: keys, and commands behind them. Of one server, and of two masters.
+fn seeding_from_logs(name: &str) {
+    let Some(of) = some(name) else {
+        return;
+    };
+    let (mut truth, whole, halves) = data(of, &format!("logs of {name}"));
+    let (dir, plain) = logged(of, &whole, |_| true);
+    let [(dir_1, plain_1), (dir_2, plain_2)] = [0, 1].map(|half| {
+        let has = |key: &[u8]| slot(key) / 8192 == half;
+        logged(of, &halves[usize::from(half)], has)
+    });
+    let c = &mut whole.client();
+    truth.keys = cmd!(c, "KEYS", "*").strings();
+    truth.digest = xor(digest(c), truth.database);
+    let of_halves = halves.each_ref().map(|half| {
+        let c = &mut half.client();
+        xor(digest(c), truth.database)
+    });
+    assert_eq!(xor(of_halves[0], of_halves[1]), truth.digest);
+
+    let mut logs = vec![vec![plain], vec![plain_1, plain_2]];
+    logs.extend(dir.map(|dir| vec![dir]));
+    logs.extend(dir_1.zip(dir_2).map(|(a, b)| vec![a, b]));
+    assert_eq!(logs.len(), if truth.functions { 4 } else { 2 });
+    let mut formats = vec!["aof", "restore", "aof-rdb-preamble"];
+    formats.extend(truth.functions.then_some("appendonlydir"));
+    let mut i = 0;
+    for from in &logs {
+        for format in &formats {
+            // The last of all has more nodes.
+            i += 1;
+            let n = if i == logs.len() * formats.len() {
+                7
+            } else {
+                3
+            };
+            let what = format!("{name}: {format} of {from:?} for {n}");
+            let seed = scratch(&format!("{name}-logs-{i}"));
+            let nodes = match *format != "restore" && i % 2 == 0 {
+                true => start_seeded(of, n, format, from, &seed),
+                false => start_then_seed(of, n, format, from, &seed),
+            };
+            holds(&what, &cli(of), &nodes, &truth);
+            let manifest = fs::read(seed.join("manifest.json")).unwrap();
+            let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+            for node in manifest["nodes"].as_array().unwrap() {
+                let commands = node["commands"].as_u64().unwrap();
+                assert!(commands > 50, "{what}: {node}");
+            }
+            fs::remove_dir_all(seed).unwrap();
+        }
+    }
+    for log in logs.iter().flatten() {
+        let _ = fs::remove_dir_all(log.parent().unwrap());
+    }
+}
+
+#[test]
+fn clusters_of_logs_of_redis_6_0() {
+    seeding_from_logs("redis-6.0");
+}
+
+#[test]
+fn clusters_of_logs_of_redis_7_0() {
+    seeding_from_logs("redis-7.0");
+}
+
+#[test]
+fn clusters_of_logs_of_valkey_9() {
+    seeding_from_logs("valkey-9");
 }
 
 /// The slot of each key, as the server computes it.

@@ -557,15 +557,8 @@ impl Encode for Commands {
         replay::command(command, self.options.release, &mut self.losses, out)
     }
 
-    /// Time stamps are kept: what is written is a log too. Servers before 7.0 do not load a log with any.
     fn annotation(&mut self, line: &[u8], out: &mut Out<'_>) -> Result<()> {
-        match self.options.release {
-            Some(r) if !r.is_at_least((7, 0), (0, 0)) => {
-                let text = line.trim_ascii_end();
-                self.losses.note(Reason::TimeStamps, 0, text);
-            }
-            _ => out.raw(line),
-        }
+        replay::annotation(line, self.options.release, &mut self.losses, out);
         Ok(())
     }
 }
