@@ -94,6 +94,7 @@ impl Decode {
                 filter: &self.filter,
                 transform: &self.transform,
                 unique: None,
+                libraries: None,
                 checksum: !self.ignore_checksum,
                 on_error: self.on_error,
                 limit,

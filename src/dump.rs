@@ -10,7 +10,7 @@ use crate::encode::restore::{self, Restore};
 use crate::encode::route::units::Units;
 use crate::encode::route::{self, Routed, Router};
 use crate::error::Result;
-use crate::filter::{Filter, OnConflict, Told, Transform, Unique};
+use crate::filter::{Filter, Libraries, OnConflict, Told, Transform, Unique};
 use crate::out::Out;
 use crate::pipeline::{self, OnError, Options, Progress, Summary};
 use crate::rdb::header::Header;
@@ -90,6 +90,8 @@ pub struct Dumped {
     pub converted: u64,
     /// Keys left out because an earlier one has their name.
     pub left_out: u64,
+    /// Function libraries left out because an earlier one has their name, and other code.
+    pub libraries_left_out: u64,
 }
 
 impl Dump {
@@ -175,6 +177,8 @@ impl Dump {
                 Some(told) => Unique::telling(told),
                 None => Unique::new(self.on_conflict == OnConflict::Error),
             });
+        let libraries = (unique.is_some() || router.is_some())
+            .then(|| Libraries::new(self.on_conflict == OnConflict::Error));
         if merges && firsts && self.on_conflict == OnConflict::Replace {
             // The last one counts: so the last source comes first, and later ones are left out. The files of one log stay in their order.
             sources.reverse();
@@ -207,6 +211,7 @@ impl Dump {
                 filter: &self.filter,
                 transform: &self.transform,
                 unique: unique.as_ref(),
+                libraries: libraries.as_ref(),
                 checksum: !self.ignore_checksum,
                 on_error: self.on_error,
                 limit,
@@ -295,6 +300,7 @@ impl Dump {
             }
         }
         dumped.left_out = unique.map_or(0, |u| u.left_out());
+        dumped.libraries_left_out = libraries.map_or(0, |l| l.left_out());
         Ok(dumped)
     }
 }
@@ -337,7 +343,7 @@ impl Run<'_, '_> {
             (None, Live::No) => pipeline::run(source, options, progress, sink, encoder)?,
             (None, live) => {
                 let topology = Topology::even(1);
-                let router = Router::new(&topology, u64::MAX, false)
+                let router = Router::new(&topology, u64::MAX)
                     .live(true)
                     .lenient(options.on_error == OnError::Skip);
                 let router = (live == Live::Cluster).then_some(&router);

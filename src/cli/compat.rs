@@ -130,6 +130,13 @@ impl Compat {
                 count(dumped.left_out, "key")
             ));
         }
+        if dumped.libraries_left_out > 0 {
+            tell(&format!(
+                "{} left out because another has the same name",
+                count(dumped.libraries_left_out, "function library")
+                    .replace("librarys", "libraries")
+            ));
+        }
         if dumped.converted > 0 && !run.quiet {
             tell(&format!(
                 "{} written as ordinary commands",
@@ -137,7 +144,9 @@ impl Compat {
             ));
         }
         Ok(match outcome {
-            Outcome::Done if !dumped.losses.is_empty() || dumped.left_out > 0 => {
+            Outcome::Done
+                if !dumped.losses.is_empty() || dumped.left_out + dumped.libraries_left_out > 0 =>
+            {
                 Outcome::Incomplete
             }
             other => other,

@@ -210,12 +210,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             dir.join("twice.ndjson").display()
         ));
     }
-    if seeded.libraries_left_out > 0 {
-        tell(&format!(
-            "{} left out because another has the same name",
-            count(seeded.libraries_left_out, "function library").replace("librarys", "libraries")
-        ));
-    }
     if !args.run.quiet {
         let most = seeded.written.iter().map(Written::size).max().unwrap_or(0);
         let all: u64 = seeded.written.iter().map(Written::size).sum();
@@ -228,10 +222,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             dir.join("NEXT-STEPS").display()
         ));
     }
-    Ok(match outcome {
-        Outcome::Done if seeded.libraries_left_out > 0 => Outcome::Incomplete,
-        other => other,
-    })
+    Ok(outcome)
 }
 
 /// What is known of the cluster.

@@ -423,6 +423,7 @@ mod tests {
                 filter: &filter,
                 transform: &transform,
                 unique: None,
+                libraries: None,
                 checksum: false,
                 on_error,
                 limit: None,

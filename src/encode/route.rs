@@ -17,16 +17,15 @@ use super::{Encode, Part};
 use crate::cluster::slot::slot;
 use crate::cluster::topology::Topology;
 use crate::command::Command;
-use crate::error::{ErrorKind, RdbError, Result, quote};
+use crate::error::{ErrorKind, RdbError, Result};
 use crate::loss::Losses;
 use crate::out::{EVERY, Kind, Out};
 use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
 use crate::rdb::string::Scratch;
 use crate::rdb::template::Templates;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Where keys go, and which cannot go anywhere. All workers share it, and all sources.
@@ -38,12 +37,6 @@ pub struct Router<'t> {
     refused: AtomicBool,
     /// How many keys each database has.
     counts: Mutex<BTreeMap<u64, u64>>,
-    /// A hash of each library's code, by name.
-    libraries: Mutex<HashMap<Vec<u8>, u64>>,
-    hasher: RandomState,
-    /// Whether of two libraries of one name the later goes; or else it is an error.
-    skip: bool,
-    libraries_left_out: AtomicU64,
     /// Whether it is for running nodes, which take a command only if all of its keys are of one slot.
     live: bool,
     /// Whether commands that cannot go anywhere are left out; or else they are errors.
@@ -53,18 +46,13 @@ pub struct Router<'t> {
 }
 
 impl<'t> Router<'t> {
-    /// To the nodes of `topology`, which have so many databases. `skip` says that a library is left out that has the name of another
-    /// and other code; or else it is an error.
-    pub fn new(topology: &'t Topology, databases: u64, skip: bool) -> Self {
+    /// To the nodes of `topology`, which have so many databases.
+    pub fn new(topology: &'t Topology, databases: u64) -> Self {
         Router {
             topology,
             databases,
             refused: AtomicBool::new(false),
             counts: Mutex::default(),
-            libraries: Mutex::default(),
-            hasher: RandomState::new(),
-            skip,
-            libraries_left_out: AtomicU64::new(0),
             live: false,
             lenient: false,
             log: false,
@@ -111,42 +99,10 @@ impl<'t> Router<'t> {
         self.refused.load(Ordering::Relaxed).then(|| counts.clone())
     }
 
-    /// How many libraries were left out.
-    pub fn libraries_left_out(&self) -> u64 {
-        self.libraries_left_out.load(Ordering::Relaxed)
-    }
-
     /// The highest database that has keys.
     pub fn highest(&self) -> u64 {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.last_key_value().map_or(0, |(db, _)| *db)
-    }
-
-    /// Whether a library has not been there yet. The masters of a cluster all have the same ones.
-    fn is_new(&self, code: &[u8], offset: u64) -> Result<bool> {
-        let hash = self.hasher.hash_one(code);
-        let line = code.split(|&b| b == b'\n').next().unwrap_or_default();
-        let mut words = line.split(|&b| b == b' ' || b == b'\r');
-        let name = words.find_map(|w| w.strip_prefix(b"name=")).unwrap_or(line);
-        let mut libraries = self
-            .libraries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match libraries.get(name) {
-            None => {
-                libraries.insert(name.to_vec(), hash);
-                Ok(true)
-            }
-            Some(&other) if other == hash => Ok(false),
-            Some(_) if self.skip => {
-                self.libraries_left_out.fetch_add(1, Ordering::Relaxed);
-                Ok(false)
-            }
-            Some(_) => Err(RdbError::conflict(
-                offset,
-                format!("library {} is there already, with other code", quote(name)),
-            )),
-        }
     }
 }
 
@@ -219,21 +175,6 @@ impl<'r, E> Routed<'r, E> {
         self.may(db)
     }
 
-    /// Whether an item is no library that another source has brought.
-    fn is_new(&mut self, item: &Item<'_>) -> Result<bool> {
-        match item {
-            Item::Function { code } => {
-                let text = code.as_bytes(&mut self.key)?;
-                self.router.is_new(text, code.offset())
-            }
-            Item::FunctionPreGa { name, engine, code } => {
-                let text = super::library(name, engine, code, &mut self.key)?;
-                self.router.is_new(&text, code.offset())
-            }
-            _ => Ok(true),
-        }
-    }
-
     #[inline]
     fn may(&self, db: u64) -> bool {
         if db >= self.router.databases {
@@ -252,9 +193,6 @@ impl<E: Encode> Encode for Routed<'_, E> {
         if let Item::SelectDb(db) = item {
             select(*db, out);
             return out.checkpoint();
-        }
-        if !self.is_new(item)? {
-            return Ok(());
         }
         out.open(EVERY, Kind::Item);
         let r = self.inner.item(item, out);
@@ -347,9 +285,9 @@ mod tests {
     #[test]
     fn keys_go_where_their_slots_are() {
         let topology = Topology::even(3);
-        let router = Router::new(&topology, 1, false);
-        // foo: 12182, bar: 5061; a library, and the same once more; a list without elements is no key.
-        let file = b"REDIS0011\xf5\x13#!lua name=m\nreturn\xf5\x13#!lua name=m\nreturn\xfe\x00\
+        let router = Router::new(&topology, 1);
+        // foo: 12182, bar: 5061; a library; a list without elements is no key.
+        let file = b"REDIS0011\xf5\x13#!lua name=m\nreturn\xfe\x00\
             \x00\x03foo\x011\x00\x03bar\x012\x01\x01l\x00\xff\0\0\0\0\0\0\0\0";
         let file = file.as_slice();
         let inner = Commands::new(Header::read(file).unwrap(), Options::default());
@@ -378,22 +316,6 @@ mod tests {
         assert_eq!(seen, want);
         drop(routed.into_parts());
         assert_eq!((router.refused(), router.highest()), (None, 0));
-    }
-
-    #[test]
-    fn libraries_of_one_name() {
-        let topology = Topology::even(1);
-        for skip in [false, true] {
-            let router = Router::new(&topology, 1, skip);
-            assert!(router.is_new(b"#!lua name=a\n1", 0).unwrap());
-            assert!(router.is_new(b"#!lua name=b\n1", 0).unwrap());
-            assert!(!router.is_new(b"#!lua name=a\n1", 0).unwrap());
-            let other = router.is_new(b"#!lua name=a\n2", 7);
-            match skip {
-                true => assert!(!other.unwrap() && router.libraries_left_out() == 1),
-                false => assert_eq!(other.unwrap_err().kind(), ErrorKind::Conflict),
-            }
-        }
     }
 
     #[test]

@@ -14,11 +14,13 @@
 //! hold; within one list (databases, types, slots, patterns) one hit is enough.
 
 mod key;
+mod libraries;
 mod transform;
 mod unique;
 mod value;
 
 pub use key::{Glob, SlotSet, parse_regex};
+pub use libraries::Libraries;
 pub use transform::{DbMap, Renamed, Transform, Ttl};
 pub use unique::{OnConflict, Told, Unique};
 pub use value::{Expired, Expires, Moment, Size, TypeSet};

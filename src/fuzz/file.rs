@@ -298,6 +298,7 @@ pub fn commands(bytes: &[u8]) -> Result<u64> {
         filter: &filter,
         transform: &Transform::default(),
         unique: None,
+        libraries: None,
         checksum: false,
         on_error: match dice.below(4) {
             0 => OnError::Skip,

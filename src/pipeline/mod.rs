@@ -21,9 +21,9 @@ pub use progress::Progress;
 
 use crate::aof::Truncated;
 use crate::cursor::Cursor;
-use crate::encode::{Encode, Part};
+use crate::encode::{self, Encode, Part};
 use crate::error::{ErrorKind, RdbError, Result};
-use crate::filter::{Filter, Renamed, Transform, Unique};
+use crate::filter::{Filter, Libraries, Renamed, Transform, Unique};
 use crate::loss::Losses;
 use crate::out::{Nowhere, Out};
 use crate::rdb::crc64;
@@ -64,6 +64,8 @@ pub struct Options<'a> {
     pub transform: &'a Transform,
     /// The keys written so far, if none may be written twice.
     pub unique: Option<&'a Unique>,
+    /// The same of function libraries.
+    pub libraries: Option<&'a Libraries>,
     /// How many keys and commands to encode at the most. With a limit one thread works, so that it stops at the very key. A transaction
     /// comes whole.
     pub limit: Option<u64>,
@@ -488,6 +490,21 @@ fn items<E: Encode>(
     Ok(())
 }
 
+/// Whether an item is no library that another source has brought.
+fn is_new(libraries: Option<&Libraries>, item: &Item<'_>, scratch: &mut Scratch) -> Result<bool> {
+    let Some(libraries) = libraries else {
+        return Ok(true);
+    };
+    match item {
+        Item::Function { code } => libraries.is_new(code.as_bytes(scratch)?, code.offset()),
+        Item::FunctionPreGa { name, engine, code } => {
+            let text = encode::library(name, engine, code, scratch)?;
+            libraries.is_new(&text, code.offset())
+        }
+        _ => Ok(true),
+    }
+}
+
 /// Filters and encodes one item; gives whether it was the last that is wanted.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // the loop's variables, called from the two places that walk items
@@ -507,7 +524,11 @@ fn one<E: Encode>(
             // Of a database that is not wanted an encoder hears nothing, whether or not its batch is passed over.
             Item::SelectDb(db) if !options.filter.db(*db) => {}
             Item::SelectDb(db) => encoder.item(&Item::SelectDb(options.transform.db(*db)), out)?,
-            item => encoder.item(item, out)?,
+            item => {
+                if is_new(options.libraries, item, &mut scratch.key)? {
+                    encoder.item(item, out)?;
+                }
+            }
         }
         return Ok(false);
     }

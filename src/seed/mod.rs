@@ -118,8 +118,6 @@ pub struct Seeded {
     pub dumped: Dumped,
     /// The files, in the order of the nodes.
     pub written: Vec<Written>,
-    /// Function libraries left out because another has the same name.
-    pub libraries_left_out: u64,
 }
 
 impl Seed {
@@ -172,8 +170,7 @@ impl Seed {
     }
 
     fn router(&self) -> Router<'_> {
-        let skip = self.dump.on_conflict != OnConflict::Error;
-        Router::new(&self.topology, self.databases, skip)
+        Router::new(&self.topology, self.databases)
             .live(self.format == Format::Restore)
             .lenient(self.dump.on_error == OnError::Skip)
             .with_log(self.format != Format::Rdb)
@@ -193,6 +190,7 @@ impl Seed {
                 filter: &self.dump.filter,
                 transform: &self.dump.transform,
                 unique: None,
+                libraries: None,
                 checksum: false,
                 // Values are not looked at, so that none is found to be broken.
                 on_error: OnError::Stop,
@@ -317,11 +315,7 @@ impl Seed {
             }
         }
         dir.commit()?;
-        Ok(Seeded {
-            dumped,
-            written,
-            libraries_left_out: router.libraries_left_out(),
-        })
+        Ok(Seeded { dumped, written })
     }
 
     /// Where each node's data go. Makes the directories they are in.

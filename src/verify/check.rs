@@ -78,6 +78,7 @@ impl Check {
             threads: self.threads,
             transform: &Transform::default(),
             unique: None,
+            libraries: None,
             filter: &filter,
             checksum: !self.ignore_checksum,
             // A checker passes over broken values itself, so that values of any size are still read in parts.

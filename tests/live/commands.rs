@@ -98,6 +98,7 @@ fn commands(file: &[u8], release: Option<Release>) -> (Vec<u8>, Losses) {
         filter: &Filter::default(),
         transform: &Transform::default(),
         unique: None,
+        libraries: None,
         checksum: true,
         on_error: OnError::Stop,
         limit: None,

@@ -272,6 +272,53 @@ fn every_server_s_data_into_every_server() {
     }
 }
 
+/// The masters of a cluster all have the same function libraries; of two with one name and other code the server could take only one.
+#[test]
+fn libraries_of_several_sources() {
+    for installed in super::server::newest(installed().unwrap_or_default()) {
+        let code = |value: &str| {
+            format!("#!lua name=one\nredis.register_function('f', function() return {value} end)")
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, other] = [("a", "1"), ("b", "1"), ("c", "2")].map(|(key, value)| {
+            let server = Server::start(installed, &[]);
+            let c = &mut server.client();
+            cmd!(c, "SET", key, "v");
+            cmd!(c, "FUNCTION", "LOAD", code(value));
+            let path = dir.path().join(key);
+            fs::copy(server.save(), &path).unwrap();
+            path
+        });
+        let dump = |args: &[&str], files: &[&Path]| {
+            let args = args.iter().map(AsRef::as_ref);
+            crate::support::rdbtool(args.chain(files.iter().map(|f| f.as_os_str())))
+        };
+        let loaded = |file: &[u8], keys: i64| {
+            let server = Server::start_on(installed, &[], file);
+            let c = &mut server.client();
+            assert_eq!(cmd!(c, "DBSIZE").int(), keys);
+            assert_eq!(cmd!(c, "FCALL", "f", "0").int(), 1);
+        };
+        let run = dump(&["dump", "--format", "rdb"], &[&a, &b]);
+        assert_eq!(run.status, Some(0), "{}", run.stderr);
+        loaded(&run.stdout, 2);
+        let run = dump(&["dump"], &[&a, &b]);
+        assert_eq!(run.status, Some(0), "{}", run.stderr);
+        pipe("libraries", &Server::start(installed, &[]), &run.stdout);
+
+        let run = dump(&["dump", "--format", "rdb"], &[&a, &b, &other]);
+        assert_eq!(run.status, Some(1), "{}", run.stderr);
+        let said = "library \"one\" is there already, with other code";
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        let skip = ["dump", "--format", "rdb", "--on-conflict", "skip"];
+        let run = dump(&skip, &[&a, &b, &other]);
+        assert_eq!(run.status, Some(3), "{}", run.stderr);
+        let said = "1 function library left out because another has the same name";
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        loaded(&run.stdout, 3);
+    }
+}
+
 /// Straight into a server: once, again under each policy, and after everything was deleted.
 #[test]
 fn restored_into_a_live_server() {

@@ -121,6 +121,7 @@ fn file_for(
         filter: &filter,
         transform: &transform,
         unique: None,
+        libraries: None,
         checksum: true,
         on_error: OnError::Stop,
         limit: None,

@@ -235,7 +235,7 @@ mod tests {
     /// What becomes of a log, a unit or SELECT a line.
     fn units(log: &[&str], cluster: bool) -> Vec<String> {
         let topology = Topology::even(1);
-        let router = Router::new(&topology, u64::MAX, false).live(true);
+        let router = Router::new(&topology, u64::MAX).live(true);
         let options = Options {
             release: None,
             replace: false,
