@@ -4,6 +4,7 @@ use crate::aof;
 use crate::encode::json::{Format, Json};
 use crate::error::{ErrorKind, Result};
 use crate::filter::{Filter, Transform};
+use crate::out::Out;
 use crate::pipeline::{self, OnError, Options, Progress, Summary};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -89,6 +90,14 @@ impl Decode {
                 stopped = true;
                 continue;
             }
+            // Of what is left by a filter a SELECT would mostly tell nothing.
+            let selects = self.filter.is_pass_all();
+            if selects && source.continues() {
+                // Each file of a directory begins in database 0; where one becomes of them, that must be said.
+                let mut out = Out::new();
+                self.format.select(self.transform.db(0), &mut out);
+                sink.write(out.as_bytes())?;
+            }
             let options = Options {
                 threads: self.threads,
                 filter: &self.filter,
@@ -101,7 +110,7 @@ impl Decode {
                 log: self.log,
             };
             let (summary, _) = pipeline::run(source, &options, progress, sink, |header| {
-                Json::new(self.format, self.meta, header)
+                Json::new(self.format, self.meta, header).with_selects(selects)
             })?;
             limit = limit.map(|n| n.saturating_sub(summary.keys + summary.commands));
             stopped = summary.stopped;

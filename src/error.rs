@@ -251,7 +251,8 @@ impl fmt::Display for RdbError {
             write!(f, ": {io}")?;
         }
         match e.whole {
-            Some(end) if e.offset != Some(end) => {
+            // Of text it is a place in the log that is made of it, which nobody sees.
+            Some(end) if e.offset != Some(end) && e.line.is_none() => {
                 write!(f, " (whole commands end at byte {end})")
             }
             _ => Ok(()),

@@ -27,6 +27,8 @@ const BY_HAND: &[(&str, &[u8])] = &[
     ("topology", b"[[0,16383,[\"h\",7,\"\",{}]]]"),
     ("topology", b"{\"nodes\":[{\"slots\":\"0-8191\",\"address\":\"h:1\"},{\"slots\":\"8192-16383\"}]}"),
     ("aof", b"#TS:100\r\n*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nDEL\r\n$2\r\nka\r\n$1\r\nz\r\n*1\r\n$4\r\nEXEC\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"),
+    ("ndjson", b"{\"select\":0}\n{\"timestamp\":7}\n{\"db\":3,\"command\":[\"SET\",\"k\",{\"base64\":\"/w==\"}]}\n{\"annotation\":\" by hand\"}\n{\"db\":3,\"command\":[\"MULTI\"]}\n{\"db\":0,\"command\":[\"DEL\",\"a\"]}\n{\"db\":0,\"command\":[\"EXEC\"],\"meta\":{}}\n"),
+    ("ndjson", b"{\"db\":3,\"key\":\"k\",\"type\":\"string\",\"value\":\"v\"}\n{\"command\":[\"DEL\",\"k\"]}\n"),
     ("manifest", b"# x\nfile \"a \\x41\" seq 1 type b\nfile b seq 1 type i startoffset 5\n"),
 ];
 
@@ -40,6 +42,17 @@ fn main() -> std::io::Result<()> {
         let bytes = std::fs::read(&file)?;
         if file.extension().is_some_and(|e| e == "aof") {
             put(&corpus, "aof", bytes.get(..LARGEST).unwrap_or(&bytes))?;
+            let mut lines = Vec::new();
+            let mut sources = [Source::from_bytes("seed", bytes)];
+            // What stands before damage is lines too.
+            let _ = Decode::default().run(&mut sources, &Progress::new(), &mut Plain(&mut lines));
+            let mut end = LARGEST / 4;
+            while end > 0 && lines.get(end - 1).is_some_and(|&b| b != b'\n') {
+                end -= 1;
+            }
+            if end > 0 {
+                put(&corpus, "ndjson", lines.get(..end).unwrap_or(&lines))?;
+            }
             continue;
         }
         if bytes.len() <= LARGEST {

@@ -15,7 +15,7 @@ use crate::resp::read::command::{Arg, Found, Splitter};
 use memchr::memchr;
 
 /// Servers read lines into so many bytes, the last of which is a zero.
-const LINE: usize = 1024;
+pub(crate) const LINE: usize = 1024;
 
 /// What stands at a place.
 #[derive(Debug, Clone, Copy)]

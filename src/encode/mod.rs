@@ -107,7 +107,12 @@ pub trait Encode: Send {
     /// Part of a key and its value; adds the elements in it to `elements`.
     fn part(&mut self, part: &Part<'_>, elements: &mut u64, out: &mut Out<'_>) -> Result<()>;
 
-    /// A command of a log. Which database it is for it says itself, and so does an item, [`Item::SelectDb`], wherever that changes. MULTI and EXEC
+    /// A SELECT of a log.
+    fn select(&mut self, db: u64, out: &mut Out<'_>) -> Result<()> {
+        self.item(&Item::SelectDb(db), out)
+    }
+
+    /// A command of a log. Which database it is for it says itself, and so does a [`select`](Encode::select) wherever that changes. MULTI and EXEC
     /// come as commands, with at least one other between them.
     fn command(&mut self, command: &Command<'_>, _out: &mut Out<'_>) -> Result<()> {
         Err(command.refuse("this output has no place for commands"))

@@ -3,7 +3,9 @@
 use super::value::{counted, types, walk};
 use super::{Dice, assert_inside};
 use crate::Decode;
+use crate::aof::scan::{self as log, Scan};
 use crate::cursor::Cursor;
+use crate::dump::Dump;
 use crate::encode::commands::Commands;
 use crate::encode::json::{Format, Json};
 use crate::encode::{self, Encode};
@@ -13,7 +15,9 @@ use crate::ndjson::read::ToRdb;
 use crate::out::Out;
 use crate::pipeline::{self, OnError, Progress};
 use crate::rdb::crc64;
+use crate::rdb::header::Header;
 use crate::rdb::logical_type::LogicalType;
+use crate::rdb::opcode;
 use crate::rdb::release::Release;
 use crate::rdb::scan::{Item, Scanner};
 use crate::rdb::skip;
@@ -194,7 +198,7 @@ pub fn once(bytes: &[u8]) -> Result<u64> {
 }
 
 /// Lines of JSON, or anything else that may be taken for them: what they become is the same however they come and are gathered, it is RDB
-/// with an end, and the lines it decodes to come back as they are.
+/// with an end, or a log, with such RDB before it or without, and the lines it decodes to come back as they are: of a log to the very same bytes.
 pub fn ndjson(bytes: &[u8]) {
     let read = |mut reader: ToRdb<'_>| {
         let mut rdb = Vec::new();
@@ -217,11 +221,18 @@ pub fn ndjson(bytes: &[u8]) {
     if end.is_err() {
         return;
     }
-    assert!(rdb.ends_with(b"\xff\0\0\0\0\0\0\0\0"));
-    let (_, frame) = scanned(&rdb);
-    if let Err(e) = frame {
-        panic!("what was made is no RDB: {e}");
+    let mut behind = &rdb[..];
+    if Header::is_magic(&rdb) {
+        let (items, frame) = scanned(&rdb);
+        if let Err(e) = frame {
+            panic!("what was made is no RDB: {e}");
+        }
+        let end = items.last().map_or(0, |[.., end]| *end as usize);
+        let (checksum, log) = rdb[end..].split_at(8);
+        assert!(rdb[end - 1] == opcode::EOF && checksum == [0; 8]);
+        behind = log;
     }
+    assert_log(behind);
     let lines = |bytes: &[u8]| {
         let mut out = Vec::new();
         let mut sources = [Source::from_bytes("input", bytes)];
@@ -240,6 +251,34 @@ pub fn ndjson(bytes: &[u8]) {
     match lines(&once) {
         Ok(twice) => assert!(once == twice, "other lines when they are read back"),
         Err(e) => panic!("lines cannot be read back: {e}"),
+    }
+    // The commands of a log come out as they stand in it, whether it is read or its lines.
+    let dumped = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        let mut sources = [Source::from_bytes("input", bytes)];
+        let dump = Dump {
+            threads: 1,
+            ..Dump::default()
+        };
+        let r = dump.run(&mut sources, &Progress::new(), &mut Plain(&mut out));
+        r.map(|_| out)
+    };
+    if behind.len() == rdb.len() {
+        match (dumped(&rdb), dumped(&once)) {
+            (Ok(a), Ok(b)) => assert!(a == b, "other commands when they are read back"),
+            (a, b) => panic!("{a:?}, but of its lines {b:?}"),
+        }
+    }
+}
+
+/// Whole commands and annotations, and nothing else.
+fn assert_log(bytes: &[u8]) {
+    let mut scan = Scan::default();
+    while scan.at() < bytes.len() {
+        match scan.step(bytes, 0) {
+            Ok(log::Step::More) | Err(_) => panic!("no log: {}", bytes.escape_ascii()),
+            Ok(_) => {}
+        }
     }
 }
 

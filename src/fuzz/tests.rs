@@ -216,6 +216,30 @@ fn lines_whole_and_damaged_keep_every_promise() {
             ndjson(&broken);
         }
     }
+    for log in logs() {
+        let mut lines = Vec::new();
+        let mut sources = [crate::source::Source::from_bytes("log", &log[..])];
+        let mut sink = crate::sink::Plain(&mut lines);
+        crate::Decode::default()
+            .run(&mut sources, &crate::Progress::new(), &mut sink)
+            .unwrap();
+        ndjson(&lines);
+        let all: Vec<&[u8]> = lines.split_inclusive(|&b| b == b'\n').collect();
+        for _ in 0..100 {
+            // Some lines in a row, one of them damaged, or in another order.
+            let from = dice.below(all.len());
+            let mut some = all[from..(from + 6).min(all.len())].to_vec();
+            if dice.below(4) == 0 {
+                some.reverse();
+            }
+            let mut broken = some.concat();
+            if dice.below(4) > 0 {
+                let at = dice.below(broken.len());
+                broken[at] = b"{}[],:\"\\0-e1"[dice.below(12)];
+            }
+            ndjson(&broken);
+        }
+    }
 }
 
 /// Inputs that once broke a promise: what was wrong, the function, the input.

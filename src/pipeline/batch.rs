@@ -50,8 +50,9 @@ pub(crate) enum Work {
     Items(Context),
     /// Nothing more: whoever asked for the job has been shown its items.
     Seen,
-    /// Walk the commands of a log, the first of which are for this database.
-    Commands(u64),
+    /// Walk the commands of a log, the first of which are for this database. Whether that is another than the one selected so far, by RDB data
+    /// before them.
+    Commands(u64, bool),
     /// Units of a giant value.
     Part {
         giant: Arc<Giant>,
@@ -699,7 +700,7 @@ impl<'a, 'f> Feed<'a, 'f> {
         {
             let chunk = self.window.take(size);
             self.window.recycle(chunk);
-            let log = Log::new(self.log, self.place);
+            let log = Log::new(self.log, self.place).behind(self.cx.db);
             self.state = State::Log(Box::new(log));
             trailing = None;
         }

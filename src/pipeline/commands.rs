@@ -36,7 +36,7 @@ pub(super) fn walk<E: Encode>(
     shared: &Shared<'_, '_>,
     encoder: &mut E,
     job: &Job<'_>,
-    mut db: u64,
+    (mut db, mut changes): (u64, bool),
     room: &mut Room,
     out: &mut Out<'_>,
     n: &mut u64,
@@ -63,6 +63,10 @@ pub(super) fn walk<E: Encode>(
             log_scan::Step::More => break,
         };
         let role = log_scan::control(raw.name());
+        // A log begins in database 0 whatever stands before it; servers begin it with a SELECT, so that this is seldom needed.
+        if std::mem::take(&mut changes) && role != Role::Select && options.filter.db(db) {
+            encoder.item(&Item::SelectDb(to(db)), out)?;
+        }
         match role {
             Role::Data => {
                 let mut edit = None;
@@ -78,7 +82,7 @@ pub(super) fn walk<E: Encode>(
                 if let Group::Begun(multi, at, selected) = group {
                     encoder.command(&Command::as_is(to(db), at, multi.spec(), multi), out)?;
                     if let Some(db) = selected {
-                        encoder.item(&Item::SelectDb(db), out)?;
+                        encoder.select(db, out)?;
                     }
                     group = Group::Open;
                 }
@@ -90,7 +94,7 @@ pub(super) fn walk<E: Encode>(
                 if options.filter.db(db) {
                     match &mut group {
                         Group::Begun(_, _, selected) => *selected = Some(to(db)),
-                        _ => encoder.item(&Item::SelectDb(to(db)), out)?,
+                        _ => encoder.select(to(db), out)?,
                     }
                 }
             }
@@ -101,7 +105,7 @@ pub(super) fn walk<E: Encode>(
                 Group::Open => {
                     encoder.command(&Command::as_is(to(db), offset, raw.spec(), raw), out)?;
                 }
-                Group::Begun(_, _, Some(db)) => encoder.item(&Item::SelectDb(db), out)?,
+                Group::Begun(_, _, Some(db)) => encoder.select(db, out)?,
                 _ => {}
             },
             // Servers pass over them where commands are repeated, and so would nobody else.
@@ -112,6 +116,9 @@ pub(super) fn walk<E: Encode>(
             shared.limited.store(true, Ordering::Relaxed);
             break;
         }
+    }
+    if changes && options.filter.db(db) {
+        encoder.item(&Item::SelectDb(to(db)), out)?;
     }
     Ok(())
 }

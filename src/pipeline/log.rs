@@ -35,6 +35,8 @@ pub(super) struct Log {
     /// The database at the window's start, and at the scan.
     first_db: u64,
     db: u64,
+    /// Whether RDB data stand before it of which the last are of another database than the first, in which every log begins.
+    changes: bool,
     /// Where in the window the last whole command ends that is in no transaction, and the database there.
     whole: (usize, u64),
     /// The commands so far in the transaction that is open.
@@ -52,12 +54,19 @@ impl Log {
             scan: Scan::default(),
             first_db: 0,
             db: 0,
+            changes: false,
             whole: (0, 0),
             open: None,
             ended: false,
             failed: None,
             end: LogEnd::default(),
         }
+    }
+
+    /// Says that RDB data stand before it, the last of this database.
+    pub(super) fn behind(mut self, db: u64) -> Log {
+        self.changes = db != self.first_db;
+        self
     }
 
     /// The next batch; `None` behind the last. An error comes after the batches of all that stands before it.
@@ -121,7 +130,7 @@ impl Log {
         Some(Job {
             offset: window.offset(),
             chunk: window.take(n),
-            work: Work::Commands(first_db),
+            work: Work::Commands(first_db, std::mem::take(&mut self.changes)),
         })
     }
 
@@ -210,7 +219,7 @@ mod tests {
         loop {
             match log.next(&mut window) {
                 Ok(Some(job)) => {
-                    let Work::Commands(db) = job.work else {
+                    let Work::Commands(db, _) = job.work else {
                         panic!("{:?}", job.work)
                     };
                     let bytes = job.chunk.bytes().escape_ascii().to_string();

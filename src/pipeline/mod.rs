@@ -394,7 +394,7 @@ fn do_job<E: Encode>(
 ) {
     let bytes = job.chunk.bytes();
     done.input = bytes.len() as u64;
-    if shared.options.checksum && !matches!(job.work, Work::Commands(_)) {
+    if shared.options.checksum && !matches!(job.work, Work::Commands(..)) {
         done.crc = crc64::checksum(bytes);
         done.summed = done.input;
     }
@@ -420,10 +420,10 @@ fn do_job<E: Encode>(
             done.error = r.err();
             (done.buffer, done.len) = out.into_parts();
         }
-        Work::Commands(db) => {
+        &Work::Commands(db, changes) => {
             let mut out = Out::draining(spare(done), turn);
             let n = &mut done.commands;
-            let r = commands::walk(shared, encoder, job, *db, scratch, &mut out, n);
+            let r = commands::walk(shared, encoder, job, (db, changes), scratch, &mut out, n);
             done.error = r.err();
             (done.buffer, done.len) = out.into_parts();
         }

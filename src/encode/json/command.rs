@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   {"db":0,"command":["SET","k","v"]}              with --meta: ,"meta":{"offset":n}
-//!   {"timestamp":1795208898}                        #TS:1795208898
-//!   {"annotation":" by hand"}                       # by hand
+//!   {"select":3}                                    SELECT 3, if asked for
+//!   {"timestamp":1795208898}                        #TS:1795208898\r\n
+//!   {"annotation":" by hand"}                       # by hand\r\n         any other line end stays in the text
 //!
 //!   keys    a line for each key of a command
 //!   csv     0,k,command,,,,"[""SET"",""k"",""v""]"  the key is the first of them, and empty if there is none
@@ -70,7 +71,7 @@ impl Json {
             Format::Json => out.byte(b','),
             Format::Ndjson => {}
         }
-        match time_stamp(line) {
+        match time_stamp(line).filter(|s| is_plain(line, *s)) {
             Some(s) => {
                 out.lit(b"{\"timestamp\":");
                 out.u64(s);
@@ -78,13 +79,18 @@ impl Json {
             None => {
                 out.lit(b"{\"annotation\":");
                 let text = line.strip_prefix(b"#").unwrap_or(line);
-                let text = text.strip_suffix(b"\n").unwrap_or(text);
-                escape::string(text.strip_suffix(b"\r").unwrap_or(text), out)?;
+                escape::string(text.strip_suffix(b"\r\n").unwrap_or(text), out)?;
             }
         }
         out.lit(b"}\n");
         out.checkpoint()
     }
+}
+
+/// Whether a time stamp is written as servers do: what is made of it again is the same line.
+fn is_plain(line: &[u8], seconds: u64) -> bool {
+    let text = line.strip_prefix(b"#TS:").unwrap_or_default();
+    text.strip_suffix(b"\r\n") == Some(itoa::Buffer::new().format(seconds).as_bytes())
 }
 
 /// The arguments as an array of strings.

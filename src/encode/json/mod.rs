@@ -56,6 +56,18 @@ impl Format {
             _ => b"",
         }
     }
+
+    /// Appends the line of a SELECT, where the format has one.
+    pub fn select(self, db: u64, out: &mut Out<'_>) {
+        match self {
+            Format::Keys | Format::Csv => return,
+            Format::Json => out.byte(b','),
+            Format::Ndjson => {}
+        }
+        out.lit(b"{\"select\":");
+        out.u64(db);
+        out.lit(b"}\n");
+    }
 }
 
 /// Encodes items as JSON.
@@ -63,6 +75,7 @@ impl Format {
 pub struct Json {
     format: Format,
     meta: bool,
+    selects: bool,
     version: u32,
     scratch: Scratches,
     key: Scratch,
@@ -81,10 +94,18 @@ impl Json {
         Json {
             format,
             meta,
+            selects: false,
             version: header.version,
             scratch: Scratches::default(),
             key: Scratch::new(),
         }
+    }
+
+    /// The same with a line for each SELECT of a log, so that what is made of the lines again is the same log.
+    #[must_use]
+    pub fn with_selects(mut self, selects: bool) -> Self {
+        self.selects = selects;
+        self
     }
 
     /// Everything up to the value.
@@ -364,6 +385,13 @@ impl Encode for Json {
 
     fn finds_ends(&self) -> bool {
         self.format != Format::Keys
+    }
+
+    fn select(&mut self, db: u64, out: &mut Out<'_>) -> Result<()> {
+        if self.selects {
+            self.format.select(db, out);
+        }
+        out.checkpoint()
     }
 
     #[inline]

@@ -4,7 +4,11 @@
 //!   {"db":0,"key":"k","type":"string","value":"v"}        REDIS0015 | 00 01 6b 01 76
 //!   {"db":2,"key":"l","type":"list","value":["a"]}        FE 02 | 01 01 6c 01 01 61
 //!                                                         FF | 0, a checksum that was not computed
+//!   {"db":2,"command":["DEL","k"]}                        *2 SELECT 2 | *2 DEL k          behind it, as servers keep a log
 //! ```
+//!
+//! Lines of commands begin a log, behind the end of the RDB data, or instead of them if no line of a key has come: an append-only file, as a source
+//! may be anyway. A key behind a command is an error: such a file has no place for it.
 //!
 //! So all that stands behind a source has one way: whatever reads RDB reads this. Each value takes the simplest layout that has
 //! all that the line says. The header is that of the newest Redis, which knows every type; where a line before the first key says that slots were being imported, that of
@@ -21,6 +25,7 @@
 //! of the layouts 0 and 4.
 
 mod bytes;
+mod command;
 mod document;
 mod gather;
 mod lexer;
@@ -28,6 +33,7 @@ mod module;
 mod stream;
 mod value;
 
+use crate::command::table::Role;
 use crate::error::{RdbError, Result};
 use crate::rdb::header::{Dialect, HEADER_LEN, Header, NEWEST_REDIS, NEWEST_VALKEY};
 use crate::rdb::logical_type::LogicalType;
@@ -71,6 +77,8 @@ pub struct ToRdb<'a> {
     more: Option<Box<dyn Read + Send>>,
     /// Whose header the file has, once that is settled.
     dialect: Option<Dialect>,
+    /// What has been written so far.
+    so_far: SoFar,
     /// The database that has been selected.
     db: Option<u64>,
     /// Within an array of lines: whether none has come yet.
@@ -90,6 +98,17 @@ impl std::fmt::Debug for ToRdb<'_> {
             .field("lex", &self.lex)
             .finish_non_exhaustive()
     }
+}
+
+/// Which part of a file is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SoFar {
+    /// The header alone, which can be taken back.
+    Header,
+    /// RDB data.
+    Rdb,
+    /// Commands.
+    Log,
 }
 
 /// A value that is being written, in the order of its parts.
@@ -129,6 +148,8 @@ impl Written {
 #[derive(Debug, Default)]
 struct Line {
     db: Option<u64>,
+    /// Where that stands: byte and line.
+    db_at: (u64, u64),
     has_key: bool,
     logical: Option<LogicalType>,
     expire_at_ms: Option<i64>,
@@ -137,6 +158,21 @@ struct Line {
     has_metadata: bool,
     has_meta: bool,
     value: Value,
+    /// Set of a command.
+    command: Option<Role>,
+}
+
+impl Line {
+    /// Whether it has said something that only a key has.
+    fn is_key(&self) -> bool {
+        self.has_key
+            || self.logical.is_some()
+            || self.expire_at_ms.is_some()
+            || self.idle_s.is_some()
+            || self.freq.is_some()
+            || self.has_metadata
+            || !matches!(self.value, Value::None)
+    }
 }
 
 /// How far the value of a line is.
@@ -185,6 +221,7 @@ impl<'a> ToRdb<'a> {
             taken: 0,
             more: None,
             dialect: None,
+            so_far: SoFar::Header,
             db: None,
             array: None,
             ended: false,
@@ -208,8 +245,9 @@ impl<'a> ToRdb<'a> {
             match self.item() {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.out.push(opcode::EOF);
-                    self.out.extend_from_slice(&[0; 8]);
+                    if self.so_far != SoFar::Log {
+                        self.end_rdb();
+                    }
                     self.ended = true;
                 }
                 Err(e) => {
@@ -221,6 +259,12 @@ impl<'a> ToRdb<'a> {
             }
         }
         self.dialect.get_or_insert(Dialect::Redis);
+    }
+
+    /// Writes the end of the RDB data.
+    fn end_rdb(&mut self) {
+        self.out.push(opcode::EOF);
+        self.out.extend_from_slice(&[0; 8]);
     }
 
     /// Reads one object; false at the end.
@@ -265,6 +309,9 @@ impl<'a> ToRdb<'a> {
                 Err(e) => return Err(self.named(e, &line)),
             }
         }
+        if let Some(role) = line.command {
+            return self.command_line(&line, role).map(|()| true);
+        }
         let r = self.key_line(&mut line, start);
         r.map(|()| true).map_err(|e| self.named(e, &line))
     }
@@ -290,8 +337,13 @@ impl<'a> ToRdb<'a> {
             }
         }
         let lex = &mut self.lex;
+        if line.command.is_some() || self.so_far == SoFar::Log {
+            command::refuse_keys(lex, at, line.command.is_some())?;
+        }
         match lex.last_name() {
             b"db" => {
+                lex.peek()?;
+                line.db_at = (lex.offset(), lex.line());
                 let db = lex.u64("the number of a database")?;
                 once(&mut line.db, lex, at, db)?;
             }
@@ -348,13 +400,13 @@ impl<'a> ToRdb<'a> {
                 return self.give();
             }
             b"slot_import" if alone => return self.slot_import(at),
-            b"command" => {
-                return Err(RdbError::unsupported(
-                    at,
-                    "a line with \"command\": lines of commands cannot be read yet",
-                )
-                .on_line(lex.line()));
+            b"select" if alone => return self.select(),
+            b"timestamp" if alone => return self.time_stamp(),
+            b"annotation" if alone => return self.annotation(),
+            b"command" if line.command.is_none() && !line.is_key() => {
+                line.command = Some(command::arguments(lex, &mut self.written)?);
             }
+            b"command" if line.command.is_some() => return Err(twice(lex, at)),
             b"ttl" | b"size" => {
                 return Err(RdbError::unsupported(
                     at,
@@ -374,6 +426,9 @@ impl<'a> ToRdb<'a> {
     /// Appends what has been written to what can be read. Gives false, as [`ToRdb::member`] does of lines that are no keys.
     fn give(&mut self) -> Result<bool> {
         let w = &mut self.written;
+        if self.so_far == SoFar::Header {
+            self.so_far = SoFar::Rdb;
+        }
         if let Some(more) = self.more.take() {
             let head = std::io::Cursor::new(std::mem::take(&mut w.head));
             self.more = Some(Box::new(more.chain(head)));

@@ -78,9 +78,80 @@ fn lines_come_back() {
     assert_eq!(decoded(array.as_bytes()).unwrap(), format!("{all}\n"));
 }
 
+/// Lines of a log that come back as they are.
+const LOG: &[&str] = &[
+    r#"{"select":0}"#,
+    r#"{"select":0}"#,
+    r#"{"timestamp":1795208898}"#,
+    r#"{"db":0,"command":["SET","k",{"base64":"/w=="}]}"#,
+    r#"{"annotation":" by hand"}"#,
+    r#"{"annotation":"with its own line end\n"}"#,
+    r#"{"annotation":"TS:007"}"#,
+    r#"{"annotation":{"base64":"/w=="}}"#,
+    r#"{"annotation":""}"#,
+    r#"{"db":4294967295,"command":["DEL","","a"]}"#,
+    r#"{"db":4294967295,"command":["MULTI"]}"#,
+    r#"{"db":3,"command":["SET","k","\r\né"]}"#,
+    r#"{"select":0}"#,
+    r#"{"db":0,"command":["exec"]}"#,
+];
+
+#[test]
+fn lines_of_a_log_come_back() {
+    let log = LOG.join("\n");
+    let (aof, none) = read_all(ToRdb::new(log.as_bytes()));
+    assert!(none.is_none());
+    let select = "*2\\r\\n$6\\r\\nSELECT\\r\\n$1\\r\\n0\\r\\n";
+    let text = aof.escape_ascii().to_string();
+    assert!(text.starts_with(&format!(
+        "{select}{select}#TS:1795208898\\r\\n*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$1\\r\\n\\xff\\r\\n# by hand\\r\\n#with its own line end\\n#TS:007\\r\\n"
+    )));
+    // The database is another only where one has been selected, or a key is in it: here within the transaction.
+    assert!(text.contains("MULTI\\r\\n*2\\r\\n$6\\r\\nSELECT\\r\\n$1\\r\\n3\\r\\n*3"));
+    let again = decoded(&aof).unwrap();
+    assert_eq!(again, decoded(log.as_bytes()).unwrap());
+    let (twice, none) = read_all(ToRdb::new(again.as_bytes()));
+    assert!(none.is_none() && twice == aof);
+    // Behind keys, of whichever database the last is.
+    for key in [LINES[0], LINES[2]] {
+        let (all, none) = read_all(ToRdb::new(format!("{key}\n{log}").as_bytes()));
+        assert!(none.is_none());
+        let (rdb, _) = read_all(ToRdb::new(key.as_bytes()));
+        assert!(all == [rdb, aof.clone()].concat());
+    }
+}
+
+#[test]
+fn commands_in_other_hands() {
+    let rows = [
+        (
+            r#"{"meta":{"offset":7},"command":["SET","k","v"],"db":0}"#,
+            r#"{"db":0,"command":["SET","k","v"]}"#,
+        ),
+        (
+            "[{\"command\" : [\n\"S\\u0045T\" , \"k\",{\"base64\":\"dg==\"} ] }]",
+            r#"{"db":0,"command":["SET","k","v"]}"#,
+        ),
+        // Of a database of which nobody has spoken.
+        (
+            r#"{"db":2,"command":["DEL","k"]} {"db":2,"command":["DEL","l"]}{"command":["DEL","m"]}"#,
+            "{\"select\":2}\n{\"db\":2,\"command\":[\"DEL\",\"k\"]}\n{\"db\":2,\"command\":[\"DEL\",\"l\"]}\n{\"select\":0}\n{\"db\":0,\"command\":[\"DEL\",\"m\"]}",
+        ),
+    ];
+    for (line, want) in rows {
+        assert_eq!(decoded(line.as_bytes()).unwrap(), format!("{want}\n"));
+    }
+    // The longest annotation, and one that is longer.
+    for (n, ok) in [(1021, true), (1022, false)] {
+        let line = format!("{{\"annotation\":\"{}\"}}", "x".repeat(n));
+        let got = decoded(line.as_bytes());
+        assert_eq!(got.is_ok_and(|l| l == format!("{line}\n")), ok, "{n}");
+    }
+}
+
 #[test]
 fn the_same_in_any_pieces_in_memory_and_on_disk() {
-    let all = LINES.join("\n");
+    let all = [LINES, LOG].concat().join("\n");
     let (want, none) = read_all(ToRdb::new(all.as_bytes()));
     assert!(none.is_none());
     for (buffer, in_memory) in [(32, 1 << 20), (33, 10), (57, 1), (1000, 40)] {
@@ -173,10 +244,72 @@ fn what_is_wrong_is_said_and_where() {
         (r#"{"db":-1}"#, "-1", 1, "out of range"),
         (r#"{"freq":256}"#, "256", 1, "0 to 255"),
         (
-            r#"{"db":0,"command":["SET"]}"#,
+            r#"{"db":0,"command":[]}"#,
+            "[]",
+            1,
+            "expected at least its name",
+        ),
+        (
+            r#"{"command":["SET","k",1]}"#,
+            "1]",
+            1,
+            "a number: expected a string",
+        ),
+        (
+            "{\"select\":0}\n{\"db\":1,\"command\":[ \"select\",\"1\"]}",
+            "\"select\",",
+            2,
+            "{\"select\":n}",
+        ),
+        (
+            r#"{"command":["SET"],"db":4294967296}"#,
+            "4294967296",
+            1,
+            "database 4294967296 of a command: expected 0 to 4294967295",
+        ),
+        (r#"{"select":4294967296}"#, "4294967296", 1, "expected 0 to"),
+        (
+            r#"{"select":0,"db":0}"#,
+            r#""db""#,
+            1,
+            "the end of this line",
+        ),
+        (r#"{"timestamp":-1}"#, "-1", 1, "seconds"),
+        (
+            r#"{"annotation":"a\nSET"}"#,
+            r#""a\nSET""#,
+            1,
+            "a line end within",
+        ),
+        (
+            r#"{"db":0,"command":["A"],"command":["B"]}"#,
+            r#""command":["B"]"#,
+            1,
+            "twice",
+        ),
+        (
+            r#"{"command":["A"],"key":"k"}"#,
+            r#""key""#,
+            1,
+            "\"key\": no such field in a line of a command",
+        ),
+        (
+            r#"{"key":"k","command":["A"]}"#,
             r#""command""#,
             1,
-            "cannot be read yet",
+            "no such field in a line of a key",
+        ),
+        (
+            "{\"key\":\"a\",\"type\":\"set\",\"value\":[\"x\"]}\n{\"timestamp\":1}\n{\"db\":0,\"key\":\"k\",\"type\":\"set\",\"value\":[]}",
+            r#""key":"k""#,
+            3,
+            "before the first command",
+        ),
+        (
+            "{\"command\":[\"A\"]}\n{\"function\":\"x\"}",
+            r#""function""#,
+            2,
+            "before the first command",
         ),
         (
             r#"{"db":0,"key":"k","ttl":-1,"type":"string","value":"v","size":1}"#,
@@ -292,7 +425,7 @@ fn what_stands_before_an_error_comes_out() {
 
 #[test]
 fn damage_is_an_error_or_another_line() {
-    for line in LINES {
+    for line in LINES.iter().chain(LOG) {
         for n in 1..line.len() {
             let (_, e) = read_all(ToRdb::with_limits(&line.as_bytes()[..n], 32, 64));
             let kind = e.map(|e| e.kind());
@@ -308,7 +441,8 @@ fn damage_is_an_error_or_another_line() {
                 bytes[i] ^= flip;
                 let (rdb, e) = read_all(ToRdb::with_limits(&bytes[..], 64, 64));
                 if e.is_none() {
-                    assert!(rdb.ends_with(b"\xff\0\0\0\0\0\0\0\0"));
+                    let log = matches!(rdb.first(), Some(b'*' | b'#'));
+                    assert!(log || rdb.ends_with(b"\xff\0\0\0\0\0\0\0\0"));
                 }
             }
         }
