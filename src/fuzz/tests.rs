@@ -245,6 +245,21 @@ fn lines_whole_and_damaged_keep_every_promise() {
 /// Inputs that once broke a promise: what was wrong, the function, the input.
 const FOUND: &[(&str, &str, &[u8])] = &[
     (
+        "which of two errors in a string was told depended on the buffer",
+        "ndjson",
+        b"{\"db\":0,\"key\":\"k\",\"type\":\"string\",\"value\":{\"base64\":\"AAAA#AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\xc5C\"}}",
+    ),
+    (
+        "which of base64 and what it stands for was told to be wrong depended on the buffer",
+        "ndjson",
+        b"{\"key\":\"k\",\"type\":\"module\",\"value\":{\"module\":\"hellotype\",\"version\":0,\"value\":{\"base64\":\"AhAoH/////9999999999a name=mylib redis.register_functio///8CBAIGAgwCEQIUAhoA\"}}}",
+    ),
+    (
+        "the place of a name that is no base64 depended on the buffer",
+        "ndjson",
+        b"{\"db\":0,\"key\":\"k\",\"type\":\"hash\",\"value\":{\"base64:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA#A\":\"v\"}}",
+    ),
+    (
         "the encoding of a quicklist without nodes was read from behind it",
         "list",
         b"\x03\x00",

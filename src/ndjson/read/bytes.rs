@@ -69,12 +69,17 @@ pub(super) fn name(lex: &mut Lexer<'_>, scratch: &mut Gather, to: &mut Gather) -
     if lex.peek()? != Some(b'"') {
         return Err(lex.expected("a name"));
     }
+    let (at, line) = (lex.offset(), lex.line());
     match lex.plain()? {
         Some(bytes) if !bytes.starts_with(NAME) => to.string(bytes)?,
         Some(bytes) => {
             let bytes = bytes.to_vec();
             scratch.clear();
-            let mut base64 = Base64::new(lex, scratch);
+            let mut base64 = Base64 {
+                at,
+                line,
+                ..Base64::new(lex, scratch)
+            };
             base64.put(bytes.get(NAME.len()..).unwrap_or_default())?;
             base64.end()?;
             to.string_of(scratch)?;
@@ -175,10 +180,31 @@ impl<'t, S: Sink> Base64<'t, S> {
             self.padded = piece.ends_with(b"=");
             match base64_simd::STANDARD.decode(piece, room.as_mut_slice().as_out()) {
                 Ok(bytes) => self.to.put(bytes)?,
-                Err(_) => return Err(self.broken()),
+                Err(_) => return Err(self.up_to_damage(piece)),
             }
         }
         Ok(())
+    }
+
+    /// Decodes what stands before a group that is none: what is wrong there comes first, however the text came.
+    #[cold]
+    fn up_to_damage(&mut self, piece: &[u8]) -> RdbError {
+        use base64_simd::AsOut;
+        let mut room = [0; 3];
+        for group in piece.chunks(4) {
+            match base64_simd::STANDARD.decode(group, room.as_mut_slice().as_out()) {
+                Ok(bytes) => {
+                    if let Err(e) = self.to.put(bytes) {
+                        return e;
+                    }
+                }
+                Err(_) => break,
+            }
+            if group.ends_with(b"=") {
+                break;
+            }
+        }
+        self.broken()
     }
 
     /// No more comes.

@@ -255,6 +255,8 @@ impl<'a> Lexer<'a> {
             if high && let Err(e) = simdutf8::compat::from_utf8(piece) {
                 take = e.valid_up_to();
                 if e.error_len().is_some() || n < window.len() {
+                    // What stands before may be wrong too, and then that is the error, however the bytes came.
+                    to.put(piece.get(..take).unwrap_or(piece))?;
                     return Err(self.corrupt(
                         self.offset() + take as u64,
                         "bytes in a string that are not UTF-8: expected {\"base64\":\"...\"}",
