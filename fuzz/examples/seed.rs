@@ -26,6 +26,8 @@ const BY_HAND: &[(&str, &[u8])] = &[
     ("topology", b"0123456789012345678901234567890123456789 h:1@2,n,k=v myself,master - 0 0 1 connected 0-9 10 11-16383\nvars currentEpoch 3\n"),
     ("topology", b"[[0,16383,[\"h\",7,\"\",{}]]]"),
     ("topology", b"{\"nodes\":[{\"slots\":\"0-8191\",\"address\":\"h:1\"},{\"slots\":\"8192-16383\"}]}"),
+    ("topology", b"# a plan\n[[nodes]]\nslots = \"0-8191\"\naddress = \"h:1\"\n[[nodes]]\nslots = '8192-16383'\nid = \"0123456789012345678901234567890123456789\"\n"),
+    ("topology", b"nodes = [\"0-8191\", \"8192-16383\"]"),
     ("aof", b"#TS:100\r\n*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nDEL\r\n$2\r\nka\r\n$1\r\nz\r\n*1\r\n$4\r\nEXEC\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"),
     ("ndjson", b"{\"select\":0}\n{\"timestamp\":7}\n{\"db\":3,\"command\":[\"SET\",\"k\",{\"base64\":\"/w==\"}]}\n{\"annotation\":\" by hand\"}\n{\"db\":3,\"command\":[\"MULTI\"]}\n{\"db\":0,\"command\":[\"DEL\",\"a\"]}\n{\"db\":0,\"command\":[\"EXEC\"],\"meta\":{}}\n"),
     ("ndjson", b"{\"db\":3,\"key\":\"k\",\"type\":\"string\",\"value\":\"v\"}\n{\"command\":[\"DEL\",\"k\"]}\n"),

@@ -73,7 +73,7 @@ struct Nodes {
     ///
     /// nodes.conf; what CLUSTER NODES, CLUSTER SLOTS or CLUSTER SHARDS answer, as redis-cli prints it (to a file, to a terminal, or with
     /// --json) or as RESP; or JSON of one's own: {"nodes": [{"slots": "0-5460,7000", "address": "10.0.0.1:7000"}, ...]}, of which the
-    /// list alone will do, or the slots alone: ["0-8191", "8192-16383"].
+    /// list alone will do, or the slots alone: ["0-8191", "8192-16383"]; or the same as TOML, a table [[nodes]] for each.
     #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
     topology: Option<PathBuf>,
 

@@ -10,7 +10,7 @@
 //!     each as RESP, as redis-cli prints it to a file (a line each, no brackets), to a terminal (1) 1) (integer) 0), or with --json
 //!
 //!   ours             {"nodes": [{"slots": "0-5460,7000", "address": "10.0.0.1:7000", "id": ".."}, ...]}
-//!                    the list alone will do, and so will its "slots" alone: ["0-5460", "5461-16383"]
+//!                    the list alone will do, and so will its "slots" alone: ["0-5460", "5461-16383"]; or the same as TOML, see `tables`
 //! ```
 //!
 //! What the CLIs print is read without regard to how it is nested: what comes after what is enough. A slot that is on its way from
@@ -19,6 +19,7 @@
 //! Source: what Redis 3.2 to 8.6 and Valkey 8.1 and 9 answer and write, and the spelling of 3.0 to 9.1 in their documentation.
 
 mod printed;
+mod tables;
 
 use super::{Gather, Topology};
 use crate::cluster::slot::SLOTS;
@@ -48,6 +49,11 @@ pub fn topology(bytes: &[u8], asked: Option<&str>) -> Result<Topology> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = text.trim_ascii();
     let at = (text.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize) as u64;
+    if let Ok(text) = std::str::from_utf8(text)
+        && tables::is_toml(text)
+    {
+        return tables::topology(text, at, bytes);
+    }
     match text {
         [b'*' | b'$', ..] => return resp(bytes, at, asked),
         [b'[' | b'{', ..] => return json(text, at, asked),
@@ -79,7 +85,7 @@ pub fn topology(bytes: &[u8], asked: Option<&str>) -> Result<Topology> {
                 None => "nothing".to_owned(),
             };
             let what = format!(
-                "{found} where nodes.conf, an answer to CLUSTER NODES, SLOTS or SHARDS, or JSON is expected"
+                "{found} where nodes.conf, an answer to CLUSTER NODES, SLOTS or SHARDS, or JSON or TOML is expected"
             );
             Err(RdbError::corrupt(0, what))
         }
@@ -353,28 +359,43 @@ fn planned(node: &Value, gather: &mut Gather) -> Result<(), String> {
         Value::String(slots) => slots.as_str(),
         _ => text("slots")?.ok_or("no \"slots\", a string such as \"0-5460,7000\"")?,
     };
-    let place = match text("address")? {
-        Some(text) => {
-            let bad = || format!("{} is no HOST:PORT", quote(text.as_bytes()));
-            Some(
-                address(text)
-                    .filter(|(host, _)| !host.is_empty())
-                    .ok_or_else(bad)?,
-            )
-        }
-        None => None,
-    };
-    let id = text("id")?;
-    if let Some(id) = id.filter(|id| !is_id(id)) {
-        return Err(format!(
+    let place = text("address")?.map(place_of).transpose()?;
+    let id = text("id")?.map(id_of).transpose()?;
+    let number = number_of(id, place, gather)?;
+    give_all(slots, number, gather)
+}
+
+/// The address of a node in a plan.
+fn place_of(text: &str) -> Result<(&str, u16), String> {
+    let place = address(text).filter(|(host, _)| !host.is_empty());
+    place.ok_or_else(|| format!("{} is no HOST:PORT", quote(text.as_bytes())))
+}
+
+/// Its id.
+fn id_of(id: &str) -> Result<&str, String> {
+    match is_id(id) {
+        true => Ok(id),
+        false => Err(format!(
             "{} is no id of 40 digits in hex",
             quote(id.as_bytes())
-        ));
+        )),
     }
-    let number = match (id, place) {
-        (None, None) => gather.add(super::Node::default())?,
-        _ => gather.node(id, place)?,
-    };
+}
+
+/// Its number.
+fn number_of(
+    id: Option<&str>,
+    place: Option<(&str, u16)>,
+    gather: &mut Gather,
+) -> Result<u16, String> {
+    match (id, place) {
+        (None, None) => gather.add(super::Node::default()),
+        _ => gather.node(id, place),
+    }
+}
+
+/// Gives it the slots that a text names.
+fn give_all(slots: &str, number: u16, gather: &mut Gather) -> Result<(), String> {
     for word in slots.split(',').map(str::trim) {
         let bad = || {
             format!(

@@ -132,6 +132,22 @@ fn forms() -> Vec<(&'static str, String)> {
                 planned("10923-16383", 31002, C)
             ),
         ),
+        (
+            "planned, as TOML",
+            format!(
+                "\n# three nodes\n[[nodes]]\nslots = \"0-5460\"\naddress = '127.0.0.1:31000'\nid = \"{A}\"\n\n[[ nodes ]] # the second\n\
+                 id = \"{B}\"\nslots = \"\"\"\n5461-7000, 7001,7002-10922\"\"\"\naddress = \"127.0.0.1:31001\"\r\n\
+                 [[nodes]]\nslots = \"10923-16383\"\naddress = \"127.0.0.1:31002\"\nid = \"{C}\"\n"
+            ),
+        ),
+        (
+            "planned, as a list in TOML",
+            format!(
+                "nodes = [ {{ slots = \"0-5460\", address = \"127.0.0.1:31000\", id = \"{A}\" }},\n  # and\n  \
+                 {{ slots = \"5461-10922\", address = \"127.0.0.1:31001\", id = \"{B}\" }},\n  \
+                 {{ slots = \"10923-16383\", address = \"127.0.0.1:31002\", id = \"{C}\" }}, ]\n"
+            ),
+        ),
     ]
 }
 
@@ -170,6 +186,14 @@ fn what_was_planned_keeps_its_order() {
     )
     .unwrap();
     assert_eq!(t.nodes()[1].to_string(), "[::1]:7");
+    for text in [
+        "nodes = [\"8192-16383\", '0-8191']",
+        "[[nodes]]\nslots=\"8192-16383\"\n[[nodes]]\nslots=\"0-8191\"",
+        "\u{feff}\"nodes\" = [{slots=\"8192-16383\"}, \"0-8191\"]",
+    ] {
+        let t = topology(text.as_bytes(), None).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!((t.owner(0), t.owner(16383)), (1, 0), "{text}");
+    }
 }
 
 /// What is wrong, and what is said of it.
@@ -277,6 +301,59 @@ fn one_clear_line_each() {
             "\"x\" is no id",
         ),
         ("[7]".to_owned(), "node 1: no \"slots\""),
+        ("[null]".to_owned(), "node 1: no \"slots\""),
+        (
+            "# a plan\n".to_owned(),
+            "byte 0, line 1: no nodes: expected a table [[nodes]]",
+        ),
+        (
+            "\n[[node]]\nslots = \"0-16383\"".to_owned(),
+            "byte 3, line 2: \"node\": expected a table [[nodes]]",
+        ),
+        (
+            "[nodes]\nslots = \"0-16383\"".to_owned(),
+            "line 1: nodes, which is here of the type table: expected",
+        ),
+        (
+            "[[nodes]]\nslots = \"0-16383\"\nadress = \"h:1\"".to_owned(),
+            "byte 28, line 3: node 1: \"adress\": expected slots, address or id",
+        ),
+        (
+            "[[nodes]]\nslots = 5\n".to_owned(),
+            "byte 18, line 2: node 1: \"slots\" is no string, but of the type integer",
+        ),
+        (
+            "[[nodes]]\nslots = \"0-100\"\n[[nodes]]\nslots = \"100-16383\"".to_owned(),
+            "byte 44, line 4: node 2: slot 100 is given to node 1 and to node 2",
+        ),
+        (
+            "[[nodes]]\nslots = \"0-16384\"".to_owned(),
+            "line 2: node 1: \"0-16384\" is no slot",
+        ),
+        (
+            "[[nodes]]\naddress = \"h\"\nslots = \"1\"".to_owned(),
+            "line 2: node 1: \"h\" is no HOST:PORT",
+        ),
+        (
+            "[[nodes]]\nid = \"x\"\nslots = \"1\"".to_owned(),
+            "line 2: node 1: \"x\" is no id",
+        ),
+        (
+            "[[nodes]]\nslots = \"1\"\n[[nodes]]\naddress = \"h:1\"".to_owned(),
+            "line 3: node 2: no slots, a string",
+        ),
+        (
+            "nodes = [\"0-8191\"]".to_owned(),
+            "8192 of 16384 slots have no node: 8192-16383",
+        ),
+        (
+            "[[nodes]]\nslots = \"0-16383\nid = 1".to_owned(),
+            "line 2: TOML that cannot be read: ",
+        ),
+        (
+            "[[nodes]]\nslots = \"0\"\nslots = \"1\"\n".to_owned(),
+            "line 3: TOML that cannot be read: duplicate key",
+        ),
     ];
     for (text, what) in rows {
         let e = topology(text.as_bytes(), None).expect_err(what).to_string();
