@@ -702,7 +702,81 @@ fn balanced_by_bytes_and_told_before() {
     ] {
         assert!(text.contains(what), "{what:?} in {text}");
     }
+    // For programs: what the run then writes, and the same figures as in the text.
+    let path_text = path.to_str().unwrap();
+    let json = ["split", "--nodes=3", "--balance=bytes", "--report=json"];
+    let run = rdbtool(json.into_iter().chain([path_text]));
+    assert_eq!(run.status, Some(0), "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    done(split("--nodes 3 --balance bytes", &[&path], &dir)).unwrap();
+    let written = manifest(&dir);
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(report["keys"], 2000);
+    assert_eq!(report["databases"], serde_json::json!({"0": 2000}));
+    assert_eq!(report["sources"], serde_json::json!([path_text]));
+    let nodes = report["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 3);
+    let (mut sum, mut most) = (0, 0.0f64);
+    for (node, w) in nodes.iter().zip(written["nodes"].as_array().unwrap()) {
+        for field in ["file", "slots", "keys"] {
+            assert_eq!(node[field], w[field]);
+        }
+        sum += node["bytes"].as_u64().unwrap();
+        most = most.max(node["of_mean"].as_f64().unwrap());
+        let largest = node["largest"].as_array().unwrap();
+        assert_eq!(largest.len(), 3);
+        for l in largest {
+            let key = l["key"].as_str().unwrap();
+            let file = fs::read(&path).unwrap();
+            assert!(file.windows(key.len()).any(|w| w == key.as_bytes()));
+            // The name, and what the value takes in the file: 3000 bytes, or 10, with their length.
+            let value = l["bytes"].as_u64().unwrap() - key.len() as u64;
+            assert!([3002, 11].contains(&value), "{l}");
+            assert!(text.contains(&format!("\"{key}\"")), "{key}");
+        }
+    }
+    assert_eq!(report["bytes"], sum);
+    assert_eq!(report["heaviest_of_mean"].as_f64().unwrap(), most);
+    let even = report["heaviest_of_mean_with_equal_slots"].as_f64();
+    assert!((2.9..3.0).contains(&even.unwrap()), "{even:?}");
+    assert_eq!(report["heaviest_slots"].as_array().unwrap().len(), 5);
+    assert_eq!(report["refused"], serde_json::json!([]));
+    assert_eq!(report["losses"], serde_json::json!([]));
+
     // What would be refused is told, with the status that it would have.
+    let path = small("refused", &[vec![0xfe, 2], string("a", "1")]);
+    let path_text = path.to_str().unwrap();
+    let run = rdbtool(["split", "--nodes=1", "--report=json", path_text]);
+    assert_eq!(run.status, Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(report["refused"][0]["reason"], "databases");
+    let what = report["refused"][0]["what"].as_str().unwrap();
+    assert!(what.contains("1 in database 2"), "{what}");
+    assert!(report["heaviest_of_mean_with_equal_slots"].is_null());
+    // A name that comes twice, of bytes that are no text; and a file that is broken.
+    let bytes = [&[0xfe, 0, 0, 1, 0xff, 1, b'v'][..]].concat();
+    let twice = small("twice-told", &[bytes]);
+    let twice = twice.to_str().unwrap();
+    for (flags, status, refused) in [("--strict", 1, 1), ("--on-conflict=skip", 3, 0)] {
+        let run = rdbtool(["split", "--nodes=1", "--report=json", flags, twice, twice]);
+        assert_eq!(run.status, Some(status), "{}", run.stderr);
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        assert_eq!(report["left_out"], 1);
+        assert_eq!(report["refused"].as_array().unwrap().len(), refused);
+        let key = serde_json::json!({"base64": "/w=="});
+        assert_eq!(report["nodes"][0]["largest"][0]["key"], key);
+    }
+    let broken = small(
+        "broken-told",
+        &[vec![0xfe, 0, 2, 1, b's', 1, 0xc3, 1, 2, 0xff]],
+    );
+    let run = rdbtool([
+        "split",
+        "--nodes=1",
+        "--report=json",
+        broken.to_str().unwrap(),
+    ]);
+    assert_eq!(run.status, Some(1));
     let path = small("refused", &[vec![0xfe, 2], string("a", "1")]);
     let run = rdbtool(["split", "--nodes", "3", "--report", path.to_str().unwrap()]);
     assert_eq!(run.status, Some(1));
@@ -904,8 +978,15 @@ fn of_a_log() {
         assert_eq!(run.status, Some(3), "{}", run.stderr);
         assert_eq!(said(&dir.join("aof-1")), ["SELECT 0", "SET bar 1"]);
         fs::remove_dir_all(&dir).unwrap();
+        // As the run does, with each of the two.
+        let skip = split("--nodes 3 --report --on-error skip", &[&broken], &dir);
+        assert_eq!(skip.status, Some(3), "{}", skip.stderr);
+        let run = split("--nodes 3 --report=json", &[&broken], &dir);
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        assert_eq!(report["refused"][0]["reason"], "across-nodes", "{report}");
+        assert_eq!(report["losses"][0]["count"], 1, "{report}");
         let run = split("--nodes 3 --report", &[&broken], &dir);
-        assert_eq!(run.status, Some(3), "{}", run.stderr);
+        assert_eq!(run.status, Some(1), "{}", run.stderr);
         assert!(
             run.stderr.contains("of several nodes, or are not known"),
             "{}",

@@ -1,5 +1,7 @@
 //! `rdbtool split`
 
+mod report;
+
 use super::common::{Filters, Run, Sources, Transforms, count, hint, size};
 use super::compat::Compat;
 use super::connect::endpoint;
@@ -8,15 +10,12 @@ use anyhow::Context;
 use clap::ValueEnum;
 use rdbtool::cluster::topology::Topology;
 use rdbtool::cluster::topology::read::{LARGEST, address, topology};
-use rdbtool::encode::route::refusal;
 use rdbtool::rdb::release::Release;
 use rdbtool::seed::cluster::ask;
-use rdbtool::seed::survey::Survey;
 use rdbtool::seed::{Format, Seed};
 use rdbtool::sink::lanes::Written;
 use rdbtool::{Dump, ErrorKind, Progress, RdbError};
-use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Write a file for each node of a cluster, with exactly the keys of that node's slots
@@ -40,8 +39,9 @@ pub(crate) struct Args {
     /// Read everything, tell what each node would get and what would be refused, and write nothing
     ///
     /// Keys, bytes as they are in the file, the largest keys of each node, how even it is. The sources are read twice, so they must be files.
-    #[arg(long)]
-    report: bool,
+    /// --report=json is one JSON object, with all keys as they are, what would be refused, and what could not be kept.
+    #[arg(long, value_name = "FORMAT", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    report: Option<ReportArg>,
 
     #[command(flatten)]
     output: Output,
@@ -117,6 +117,7 @@ const EXAMPLES: &str = r#"Examples:
   rdbtool split dump.rdb --nodes 3 --addresses 10.0.0.1:6379,10.0.0.2:6379,10.0.0.3:6379 -o seed
   rdbtool split old-1.rdb old-2.rdb --nodes 7 --format appendonlydir --for valkey-9.0 -o seed
   rdbtool split dump.rdb --nodes 3 --balance bytes --report
+  rdbtool split dump.rdb --nodes 3 --report=json | jq '.nodes[] | [.file, .keys, .bytes]'
   rdbtool split dump.rdb --topology nodes.conf --format rdb -o seed
   rdbtool split dump.rdb --cluster redis://10.0.0.1:6379 --to-db 0 -o seed
 
@@ -139,6 +140,14 @@ enum FormatArg {
     /// A directory of append-only files, for 7.0 and newer
     #[value(name = "appendonlydir")]
     AppendOnlyDir,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportArg {
+    /// A table
+    Text,
+    /// One JSON object
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -183,8 +192,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     seed.check().map_err(Usage)?;
     let even = balance(&args, &mut seed)?;
-    if args.report {
-        return report(&args, &seed, even.as_ref());
+    if let Some(form) = args.report {
+        return report::report(&args, form, &seed, even.as_ref());
     }
     let Some(dir) = &args.output.output else {
         return Err(Usage("-o names the directory to write".to_owned()).into());
@@ -336,7 +345,7 @@ fn balance(args: &Args, seed: &mut Seed) -> anyhow::Result<Option<Topology>> {
     let mut balanced = Topology::by_weight(n, &survey.weights());
     args.nodes.place(&mut balanced)?;
     let even = std::mem::replace(&mut seed.topology, balanced);
-    if !args.run.quiet && !args.report {
+    if !args.run.quiet && args.report.is_none() {
         tell(&format!(
             "the heaviest node has {:.3} times the mean of bytes; with equal slots it would have {:.3}",
             survey.skew(&seed.topology),
@@ -364,115 +373,4 @@ fn told(e: RdbError) -> anyhow::Error {
         _ => return hint(e),
     };
     anyhow::anyhow!("{e}\nhint: {hint_here}")
-}
-
-/// Tells what a run would come to.
-fn report(args: &Args, seed: &Seed, even: Option<&Topology>) -> anyhow::Result<Outcome> {
-    args.sources
-        .refuse_once("--report reads its sources twice")?;
-    let mut sources = args.sources.open()?;
-    let names: Vec<String> = sources.iter().map(|s| s.name().to_owned()).collect();
-    let bar = args.run.bar(true);
-    let survey = seed.survey(&mut sources, bar.progress());
-    let elapsed = bar.finish();
-    let survey = survey.map_err(told)?;
-    std::io::stdout().write_all(text(seed, &survey, even).as_bytes())?;
-    let refused = survey.databases.keys().any(|&db| db >= seed.databases);
-    if refused {
-        tell(&told(refusal(&survey.databases, seed.databases)).to_string());
-    }
-    let dumped = seed
-        .dry(&mut args.sources.open()?, &Progress::new())
-        .map_err(told)?;
-    let outcome = args.compat.report(&args.run, &names, &dumped, elapsed)?;
-    Ok(if refused { Outcome::Failed } else { outcome })
-}
-
-/// What each node would get.
-fn text(seed: &Seed, survey: &Survey, even: Option<&Topology>) -> String {
-    let loads = survey.loads(&seed.topology);
-    let (keys, commands, bytes) = loads.iter().fold((0, 0, 0), |(k, c, b), l| {
-        (k + l.keys, c + l.commands, b + l.bytes)
-    });
-    // A log is told of as one.
-    let is_log = commands > 0;
-    let column = |text: &dyn std::fmt::Display| match is_log {
-        true => format!(" {:>12}", text.to_string()),
-        false => String::new(),
-    };
-    let mut t = format!(
-        "{}{} for {}, {} of names and values in the file\n\n",
-        count(keys, "key"),
-        match is_log {
-            true => format!(" and then {}", count(commands, "command")),
-            false => String::new(),
-        },
-        count(loads.len() as u64, "node"),
-        size(bytes)
-    );
-    let _ = writeln!(
-        t,
-        "{:<18} {:<20} {:>12}{} {:>10} {:>7}  largest keys",
-        "file",
-        "slots",
-        "keys",
-        column(&"commands"),
-        "bytes",
-        "of mean"
-    );
-    let mean = bytes as f64 / loads.len() as f64;
-    let rows = seed.topology.nodes().iter().zip(seed.files());
-    for (((node, file), load), largest) in rows.zip(&loads).zip(&survey.largest) {
-        let largest: Vec<_> = largest
-            .iter()
-            .map(|(bytes, key)| format!("{key} {}", size(*bytes)))
-            .collect();
-        let of_mean = if bytes == 0 {
-            1.0
-        } else {
-            load.bytes as f64 / mean
-        };
-        let line = format!(
-            "{file:<18} {:<20} {:>12}{} {:>10} {:>7}  {}",
-            node.slots.to_string(),
-            load.keys,
-            column(&load.commands),
-            size(load.bytes),
-            format!("{of_mean:.3}"),
-            largest.join(", ")
-        );
-        let _ = writeln!(t, "{}", line.trim_end());
-    }
-    let _ = write!(
-        t,
-        "\nThe heaviest node has {:.3} times the mean",
-        survey.skew(&seed.topology)
-    );
-    if let Some(even) = even {
-        let _ = write!(
-            t,
-            "; with equal slots it would have {:.3}",
-            survey.skew(even)
-        );
-    }
-    t += ".\n";
-    let heaviest = survey.heaviest(5);
-    if !heaviest.is_empty() {
-        t += "The heaviest slots, which cannot be divided:";
-        for (i, (slot, load)) in heaviest.iter().enumerate() {
-            let comma = if i > 0 { "," } else { "" };
-            let _ = write!(
-                t,
-                "{comma} {slot} ({}{}, {})",
-                count(load.keys, "key"),
-                match load.commands {
-                    0 => String::new(),
-                    n => format!(", {}", count(n, "command")),
-                },
-                size(load.bytes)
-            );
-        }
-        t += ".\n";
-    }
-    t
 }

@@ -4,7 +4,7 @@ use crate::cluster::slot::{SLOTS, slot};
 use crate::cluster::topology::Topology;
 use crate::command::Command;
 use crate::encode::{Encode, Part};
-use crate::error::{Result, quote};
+use crate::error::Result;
 use crate::out::Out;
 use crate::rdb::entry::Entry;
 use crate::rdb::scan::Item;
@@ -34,6 +34,20 @@ impl Load {
     }
 }
 
+/// Of a longer key only so much is kept.
+const LONGEST: usize = 64 << 10;
+
+/// One of the largest keys.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Large {
+    /// Bytes of its name and of its value as serialized.
+    pub bytes: u64,
+    /// Its name; of a very long one the beginning.
+    pub key: Vec<u8>,
+    /// How long the name is.
+    pub key_bytes: u64,
+}
+
 /// What there is in the sources.
 #[derive(Debug, Clone)]
 pub struct Survey {
@@ -41,8 +55,8 @@ pub struct Survey {
     pub slots: Vec<Load>,
     /// Of each database, keys.
     pub databases: BTreeMap<u64, u64>,
-    /// Of each node the largest keys, quoted, with their bytes; the largest first.
-    pub largest: Vec<Vec<(u64, String)>>,
+    /// Of each node the largest keys; the largest first.
+    pub largest: Vec<Vec<Large>>,
 }
 
 impl Survey {
@@ -151,10 +165,15 @@ impl Encode for Surveyor<'_> {
         *survey.databases.entry(e.db).or_default() += 1;
         let node = usize::from(self.topology.owner(slot));
         if let Some(largest) = survey.largest.get_mut(node)
-            && (largest.len() < LARGEST || largest.last().is_some_and(|(n, _)| bytes > *n))
+            && (largest.len() < LARGEST || largest.last().is_some_and(|l| bytes > l.bytes))
         {
-            let at = largest.partition_point(|(n, _)| *n >= bytes);
-            largest.insert(at, (bytes, quote(key)));
+            let at = largest.partition_point(|l| l.bytes >= bytes);
+            let large = Large {
+                bytes,
+                key: key.get(..LONGEST).unwrap_or(key).to_vec(),
+                key_bytes: key.len() as u64,
+            };
+            largest.insert(at, large);
             largest.truncate(LARGEST);
         }
         Ok(())
