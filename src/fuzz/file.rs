@@ -357,7 +357,7 @@ pub fn commands(bytes: &[u8]) -> Result<u64> {
     r.map(|(summary, _)| summary.keys)
 }
 
-/// Whole commands and nothing else; if not `whole`, the last may be cut.
+/// Whole commands, between them the annotations of a log, and nothing else; if not `whole`, the last may be cut.
 fn assert_commands(bytes: &[u8], whole: bool) {
     let mut rest = bytes;
     let mut left = 0u64;
@@ -367,6 +367,10 @@ fn assert_commands(bytes: &[u8], whole: bool) {
             break;
         };
         let (line, after) = rest.split_at(end + 1);
+        if left == 0 && line.starts_with(b"#") {
+            rest = after;
+            continue;
+        }
         let number = match line {
             [first, digits @ .., b'\r', b'\n'] if *first == kind => std::str::from_utf8(digits),
             _ => panic!("{}: expected {}", line.escape_ascii(), char::from(kind)),

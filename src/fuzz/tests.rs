@@ -5,6 +5,7 @@ use std::path::Path;
 fn function(name: &str) -> fn(&[u8]) {
     match name {
         "ndjson" => ndjson,
+        "commands" => |file| drop(commands(file)),
         "scan" => scan,
         "listpack" => listpack,
         "ziplist" => ziplist,
@@ -273,6 +274,16 @@ const FOUND: &[(&str, &str, &[u8])] = &[
         "values were read for more names than their listpack counts",
         "hash",
         b"\x0a\x00\x10\x10\0\0\0\0\0\0\x01\x01\x40\x95\0\0\0\0\xff",
+    ),
+    (
+        "pending entries that nobody has, and that are not named so either, came into older types",
+        "rewrite",
+        b"\x1a\0\0\0\0\0\0\0\0\0\x09\0\0\x02\0\0\0\0\0\0\0\0\x01\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xc0\x01\0\xc0\xaf\xd6\x916\0\0\x01b\xc0\x02C\xfb\xff\x99\x03",
+    ),
+    (
+        "an annotation behind RDB data was not expected among commands",
+        "commands",
+        b"REDIS0011\xff\0\0\0\0\0\0\0\0#by hand\n",
     ),
 ];
 

@@ -107,20 +107,21 @@ fn group(g: &Group<'_>, to: u8, lost: &mut Vec<Reason>, out: &mut Out<'_>) -> Re
     } else if g.entries_read.is_some() {
         note(Reason::GroupCounters, lost);
     }
-    let nacked = g.nacked.map_or(0, |ids| ids.len() as u64);
-    if to >= 5 || nacked == 0 {
+    if to >= 5 || g.nacked.is_none() {
         write::len(g.pel.left(), out);
         let mut pel = g.pel.clone();
         while let Some(e) = pel.next_entry()? {
             pending(e, out)?;
         }
     } else {
-        note(Reason::PendingUnowned, lost);
-        // That there are so many without an owner is found out by the walk, before any of it counts.
+        // How many are without an owner is found out by the walk: those that are named so, and those that nobody names.
         let mut owned = 0;
         let mut all = g.pending()?;
         while let Some(e) = all.next_entry()? {
             owned += u64::from(e.consumer.is_some());
+        }
+        if owned < g.pel.left() {
+            note(Reason::PendingUnowned, lost);
         }
         write::len(owned, out);
         let mut all = g.pending()?;
@@ -146,7 +147,7 @@ fn group(g: &Group<'_>, to: u8, lost: &mut Vec<Reason>, out: &mut Out<'_>) -> Re
         out.checkpoint()?;
     }
     if to >= 5 {
-        write::len(nacked, out);
+        write::len(g.nacked.map_or(0, |ids| ids.len() as u64), out);
         write::bytes(g.nacked.map_or(&[], |ids| ids.as_bytes()), out)?;
     }
     Ok(())
