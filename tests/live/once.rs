@@ -301,13 +301,18 @@ fn meanwhile(
     Some(report)
 }
 
+/// Whether it has come to the target that something happened. What it had not sent by then is not sent again, only elsewhere.
+fn noticed(report: &Report) -> bool {
+    report.retries > 0 || !report.waited_for.is_empty()
+}
+
 #[test]
 fn while_slots_move() {
     for family in ["redis-6", "redis-7", "valkey-"] {
         let report = meanwhile(family, 0, "slots move", |cluster| {
             move_slots(cluster, 0..1500);
         });
-        assert!(report.as_ref().is_none_or(|r| r.retries > 0), "{report:?}");
+        assert!(report.as_ref().is_none_or(noticed), "{report:?}");
     }
 }
 
@@ -319,7 +324,7 @@ fn while_a_master_hands_over() {
         std::thread::sleep(Duration::from_millis(500));
         cluster.hand_over(0);
     });
-    assert!(report.as_ref().is_none_or(|r| r.retries > 0), "{report:?}");
+    assert!(report.as_ref().is_none_or(noticed), "{report:?}");
 }
 
 #[test]
@@ -348,7 +353,7 @@ fn a_server_killed_and_started_again() {
         }
         writer.join().unwrap().unwrap()
     });
-    assert!(report.restarted > 0 && report.retries > 0, "{report:?}");
+    assert!(report.restarted > 0, "{report:?}");
     same(&server, &plain, &format!("seed {}", seed()));
 }
 
