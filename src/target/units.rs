@@ -61,7 +61,7 @@ pub(super) struct Units {
     since: Option<Instant>,
     /// Whether one has been sent since the last that was no unit.
     begun: bool,
-    /// Places of units that a run before has done.
+    /// Places that may have a marker of which nothing is known here.
     passed: HashSet<u16>,
     /// Databases that are known to be there.
     databases: HashSet<u64>,
@@ -391,8 +391,9 @@ impl Lanes {
             }
         }
         self.db = db;
-        // The markers may be gone.
-        self.ledger.units.clear();
+        // The markers may be gone, or they may not.
+        let places = std::mem::take(&mut self.ledger.units);
+        self.units.passed.extend(places.into_keys());
         Ok(())
     }
 

@@ -429,6 +429,34 @@ fn a_full_memory_that_is_enlarged() {
     }
 }
 
+/// A library goes to every master, and no marker is left behind.
+#[test]
+fn what_is_for_every_master() {
+    let Some(installed) = some("redis-7") else {
+        return;
+    };
+    let (cluster, mut out) = (Cluster::start(installed, 0), Out::new());
+    let code = b"#!lua name=l\nredis.register_function('f', function() return 1 end)";
+    for argv in [
+        &[&b"INCR"[..], b"a"][..],
+        &[b"INCR", b"b"],
+        &[b"FUNCTION", b"LOAD", code],
+        &[b"INCR", b"c"],
+    ] {
+        write::command(argv, &mut out);
+    }
+    let mut target = open(cluster.nodes[0].port(), options()).unwrap();
+    restore(&mut target, out.as_bytes()).unwrap();
+    let report = target.finish().unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    for node in &cluster.nodes {
+        let libraries = cmd!(node.client(), "FUNCTION", "LIST").array();
+        assert_eq!(libraries.len(), 1);
+    }
+    let keys: Vec<_> = cluster.digests(None).0.into_keys().collect();
+    assert_eq!(keys, [b"a", b"b", b"c"]);
+}
+
 /// Commands that a server does not know are counted and named, and all others are done.
 #[test]
 fn commands_that_are_not_there() {
