@@ -164,17 +164,20 @@ impl Encode for Surveyor<'_> {
         }
         *survey.databases.entry(e.db).or_default() += 1;
         let node = usize::from(self.topology.owner(slot));
-        if let Some(largest) = survey.largest.get_mut(node)
-            && (largest.len() < LARGEST || largest.last().is_some_and(|l| bytes > l.bytes))
-        {
-            let at = largest.partition_point(|l| l.bytes >= bytes);
-            let large = Large {
-                bytes,
-                key: key.get(..LONGEST).unwrap_or(key).to_vec(),
-                key_bytes: key.len() as u64,
-            };
-            largest.insert(at, large);
-            largest.truncate(LARGEST);
+        if let Some(largest) = survey.largest.get_mut(node) {
+            // Of keys of one size it is the name that decides, not which thread came to them.
+            let name = key.get(..LONGEST).unwrap_or(key);
+            let before = |l: &Large| (l.bytes, &l.key[..]) >= (bytes, name);
+            if largest.len() < LARGEST || !largest.last().is_some_and(before) {
+                let at = largest.partition_point(before);
+                let large = Large {
+                    bytes,
+                    key: name.to_vec(),
+                    key_bytes: key.len() as u64,
+                };
+                largest.insert(at, large);
+                largest.truncate(LARGEST);
+            }
         }
         Ok(())
     }
